@@ -1,0 +1,112 @@
+"""Every error that Bright Run raises on purpose, in one tree.
+
+    BrightRunError
+    ├── InvalidInput                 the user can mend it; nothing was started
+    │   ├── InvalidHyperparameter    a value outside its range
+    │   ├── InvalidJobSpec           a job file or a start request that does not hold together
+    │   ├── InvalidDataset           a training file that cannot be read or has nothing to train
+    │   ├── UnsupportedChatTemplate  a tokenizer whose template we cannot reproduce token for token
+    │   ├── InvalidBaseModel         a base model that is missing or not a causal language model
+    │   └── UnknownJob               no job of that id, or an ambiguous prefix
+    ├── AgentError
+    │   ├── AgentUnreachable         nobody answers; the job may well be running: try again
+    │   ├── AgentRefused             the agent answered with an error; says which
+    │   └── AgentAlreadyRunning      another agent holds this root's lock
+    ├── ProtocolError                bytes that are not what the contract says
+    └── IntegrityError               files whose hashes do not hold
+        ├── CheckpointRejected       one checkpoint is damaged or belongs to another run
+        └── AdapterRejected          an adapter that does not verify, load or generate
+
+A message says what is wrong, where, and the next step. Errors do not cross processes as exceptions:
+there they become a `shared.lifecycle.StopReason`.
+"""
+
+from __future__ import annotations
+
+
+class BrightRunError(Exception):
+    """Base of every expected error; `str()` of it is a sentence for a person."""
+
+    exit_code = 1
+
+
+class InvalidInput(BrightRunError):
+    """Raised before anything is started, for something that the user can mend."""
+
+    exit_code = 2
+
+
+class InvalidHyperparameter(InvalidInput):
+    """A hyperparameter outside its range."""
+
+    def __init__(self, name: str, value: object, allowed: str, help_line: str = "") -> None:
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+        message = f"{name} = {value!r} is out of range: it must be {allowed}."
+        super().__init__(f"{message} {help_line}".rstrip())
+
+
+class InvalidJobSpec(InvalidInput):
+    """A job file or a start request that does not hold together."""
+
+
+class InvalidDataset(InvalidInput):
+    """A training file that cannot be read, or in which nothing can be trained."""
+
+
+class UnsupportedChatTemplate(InvalidInput):
+    """No chat format of ours gives the token ids of the tokenizer's own template."""
+
+
+class InvalidBaseModel(InvalidInput):
+    """A base model that is not there, or cannot be trained here."""
+
+
+class UnknownJob(InvalidInput):
+    """No job has this id, or a prefix of an id fits several jobs."""
+
+    exit_code = 4
+
+
+class AgentError(BrightRunError):
+    """Something between this process and the agent."""
+
+    exit_code = 5
+
+
+class AgentUnreachable(AgentError):
+    """Nobody answers on the agent's socket. Retryable: the job itself may be well."""
+
+
+class AgentRefused(AgentError):
+    """The agent answered, with an error."""
+
+    def __init__(self, status_code: int, detail: str) -> None:
+        self.status_code = status_code
+        self.detail = detail
+        super().__init__(detail)
+
+
+class AgentAlreadyRunning(AgentError):
+    """Another agent holds the lock of this root directory."""
+
+
+class ProtocolError(BrightRunError):
+    """Bytes from a file or a socket that are not what the contract says."""
+
+    exit_code = 5
+
+
+class IntegrityError(BrightRunError):
+    """Files whose hashes do not hold, or that are not there."""
+
+    exit_code = 6
+
+
+class CheckpointRejected(IntegrityError):
+    """A checkpoint that is damaged, half written, or belongs to another run."""
+
+
+class AdapterRejected(IntegrityError):
+    """An adapter that does not verify, does not load, or does not generate."""

@@ -1,0 +1,160 @@
+"""A job's state as a pure fold over its journal records.
+
+Records come ordered by (attempt, seq). The same records give the same state, in the console, in the
+agent and in a test; nothing here reads a clock, a file or a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from shared import events
+from shared.lifecycle import STOP_REASONS, Activity, JobStatus, StopReason, status_after
+
+
+class JobState(BaseModel):
+    """What is known of a job after some record; frozen, one new value per record."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: JobStatus = JobStatus.QUEUED
+    activity: Activity | None = None
+    detail: str = ""
+    attempt: int = 0
+    seq: int = 0
+    step: int = 0
+    total_steps: int | None = None
+    epoch: float = 0.0
+    loss: float | None = None
+    first_loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    tokens_per_s: float | None = None
+    step_s: float | None = None
+    """Exponential average over the steps of this attempt."""
+    eval_loss: float | None = None
+    base_eval_loss: float | None = None
+    """Held-out loss before the first step: the base model's."""
+    last_checkpoint_step: int | None = None
+    checkpoint_path: str | None = None
+    adapter_path: str | None = None
+    adapter_manifest_sha256: str | None = None
+    adapter_verified: bool = False
+    stop_reason: StopReason | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    last_event_at: datetime | None = None
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """(attempt, seq) of the last record in this state."""
+        return (self.attempt, self.seq)
+
+    @property
+    def advice(self) -> str:
+        """What to do about the stop reason; empty while there is none."""
+        return "" if self.stop_reason is None else STOP_REASONS[self.stop_reason].advice
+
+    def eta_s(self) -> float | None:
+        """Seconds of training left at the observed speed; None before it is known."""
+        if self.total_steps is None or self.step_s is None or self.status.is_final:
+            return None
+        return max(self.total_steps - self.step, 0) * self.step_s
+
+
+def fold(records: Iterable[events.JournalRecord], state: JobState | None = None) -> JobState:
+    """The state after `records`, beginning from `state` (a fresh job by default)."""
+    current = state or JobState()
+    for record in records:
+        current = apply(current, record)
+    return current
+
+
+def apply(state: JobState, record: events.JournalRecord) -> JobState:
+    """The state after one more record; a record at or before the cursor changes nothing."""
+    if (record.attempt, record.seq) <= state.cursor:
+        return state
+    changes = _changes(state, record)
+    return state.model_copy(
+        update={
+            "attempt": record.attempt,
+            "seq": record.seq,
+            "started_at": state.started_at or record.time,
+            "last_event_at": record.time,
+            **changes,
+        }
+    )
+
+
+def _changes(state: JobState, record: events.JournalRecord) -> dict[str, object]:
+    """The fields that this record's event changes."""
+    match record.event:
+        case events.AttemptStarted() as event:
+            return {
+                "activity": Activity.STARTING_TRAINER if record.attempt == 1 else Activity.RECOVERING,
+                "detail": event.detail,
+                "step_s": None,
+                "tokens_per_s": None,
+            }
+        case events.StageEntered() as event:
+            return {
+                "status": status_after(state.status, event.status),
+                "activity": event.activity,
+                "detail": event.detail,
+            }
+        case events.RunFacts() as event:
+            return {"total_steps": event.total_steps}
+        case events.Metrics() as event:
+            return _after_metrics(state, event)
+        case events.Evaluation() as event:
+            base = event.loss if event.step == 0 else state.base_eval_loss
+            return {"eval_loss": event.loss, "base_eval_loss": base}
+        case events.CheckpointCommitted() as event:
+            return {"last_checkpoint_step": event.step, "checkpoint_path": event.path}
+        case events.Resumed() as event:
+            return {"step": event.step, "activity": Activity.RESUMING}
+        case events.AdapterSaved() as event:
+            return {
+                "adapter_path": event.path,
+                "adapter_manifest_sha256": event.manifest_sha256,
+                "adapter_verified": False,
+            }
+        case events.AdapterVerified():
+            return {"adapter_verified": True}
+        case events.CancelRequested() as event:
+            return {"activity": Activity.CANCELLING, "detail": event.reason}
+        case events.AttemptEnded() as event:
+            return _after_end(state, record, event)
+        case _:
+            return {}
+
+
+def _after_metrics(state: JobState, event: events.Metrics) -> dict[str, object]:
+    smoothed = event.step_s if state.step_s is None else 0.8 * state.step_s + 0.2 * event.step_s
+    return {
+        "step": event.step,
+        "epoch": event.epoch,
+        "loss": event.loss,
+        "first_loss": event.loss if state.first_loss is None else state.first_loss,
+        "learning_rate": event.learning_rate,
+        "grad_norm": event.grad_norm,
+        "step_s": smoothed,
+        "tokens_per_s": event.tokens / event.step_s if event.step_s > 0 else None,
+    }
+
+
+def _after_end(
+    state: JobState, record: events.JournalRecord, event: events.AttemptEnded
+) -> dict[str, object]:
+    if event.will_retry:
+        return {"activity": Activity.RECOVERING, "detail": event.detail}
+    return {
+        "status": status_after(state.status, STOP_REASONS[event.stop_reason].status),
+        "activity": None,
+        "detail": event.detail,
+        "stop_reason": event.stop_reason,
+        "ended_at": record.time,
+    }

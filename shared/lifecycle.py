@@ -1,0 +1,157 @@
+"""Lifecycle as data: statuses, activities, and why an attempt stops.
+
+One table says for every stop reason which status it leads to, whether a new attempt may follow,
+and what to tell the user. There is no other place that decides this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobStatus(StrEnum):
+    """What the job is, for the public contract. It only ever moves forward."""
+
+    QUEUED = "queued"
+    PREPROCESSING = "preprocessing"
+    MODEL_LOADED = "model_loaded"
+    TRAINING = "training"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """A final status never changes again."""
+        return self in FINAL_STATUSES
+
+    @property
+    def rank(self) -> int:
+        """Order of progress; all final statuses share the highest rank."""
+        return _RANKS[self]
+
+
+FINAL_STATUSES = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+_RANKS = {
+    JobStatus.QUEUED: 0,
+    JobStatus.PREPROCESSING: 1,
+    JobStatus.MODEL_LOADED: 2,
+    JobStatus.TRAINING: 3,
+    JobStatus.COMPLETED: 4,
+    JobStatus.FAILED: 4,
+    JobStatus.CANCELLED: 4,
+}
+
+
+class Activity(StrEnum):
+    """What is happening right now, in finer grain than the status."""
+
+    PROVISIONING = "provisioning"
+    CONNECTING = "connecting"
+    INSTALLING = "installing"
+    STARTING_TRAINER = "starting trainer"
+    CHECKING_DATASET = "checking dataset"
+    PREPARING_MODEL = "preparing model"
+    DOWNLOADING_MODEL = "downloading model"
+    LOADING_MODEL = "loading model"
+    RESUMING = "resuming"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    SAVING_ADAPTER = "saving adapter"
+    VERIFYING_ADAPTER = "verifying adapter"
+    UPLOADING = "uploading"
+    RECOVERING = "recovering"
+    UNREACHABLE = "unreachable"
+    CANCELLING = "cancelling"
+
+
+class StopReason(StrEnum):
+    """Why an attempt ended. Every reason has a row in `STOP_REASONS`."""
+
+    COMPLETED = "completed"
+    DRY_RUN_PASSED = "dry_run_passed"
+    CANCELLED = "cancelled"
+    INVALID_DATASET = "invalid_dataset"
+    DATASET_CHANGED = "dataset_changed"
+    INVALID_BASE_MODEL = "invalid_base_model"
+    OUT_OF_MEMORY = "out_of_memory"
+    HOST_OUT_OF_MEMORY = "host_out_of_memory"
+    NON_FINITE = "non_finite"
+    DISK_FULL = "disk_full"
+    CHECKPOINT_MISMATCH = "checkpoint_mismatch"
+    ADAPTER_REJECTED = "adapter_rejected"
+    TRAINER_CRASHED = "trainer_crashed"
+    TRAINER_KILLED = "trainer_killed"
+    TRAINER_LOST = "trainer_lost"
+    RESTARTS_EXHAUSTED = "restarts_exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class StopRow:
+    """What a stop reason means for the job."""
+
+    status: JobStatus
+    retry: bool
+    """True for an interruption: a new attempt may resume from the last committed checkpoint."""
+    advice: str
+
+
+STOP_REASONS: dict[StopReason, StopRow] = {
+    StopReason.COMPLETED: StopRow(
+        JobStatus.COMPLETED, False, "Fetch the adapter with `brightrun fetch`."
+    ),
+    StopReason.DRY_RUN_PASSED: StopRow(
+        JobStatus.COMPLETED, False, "The dry run passed; start the job without --dry-run."
+    ),
+    StopReason.CANCELLED: StopRow(
+        JobStatus.CANCELLED, False, "The last committed checkpoint is kept."
+    ),
+    StopReason.INVALID_DATASET: StopRow(
+        JobStatus.FAILED, False, "Run `brightrun dataset check` on the file and mend what it says."
+    ),
+    StopReason.DATASET_CHANGED: StopRow(
+        JobStatus.FAILED, False, "The file is not the one that was checked; start a new job."
+    ),
+    StopReason.INVALID_BASE_MODEL: StopRow(
+        JobStatus.FAILED, False, "Check the base model's name, revision and files."
+    ),
+    StopReason.OUT_OF_MEMORY: StopRow(
+        JobStatus.FAILED, False, "Lower max_seq_length or lora_r, or take a larger GPU."
+    ),
+    StopReason.HOST_OUT_OF_MEMORY: StopRow(
+        JobStatus.FAILED, False, "The machine ran out of memory; take one with more RAM."
+    ),
+    StopReason.NON_FINITE: StopRow(
+        JobStatus.FAILED, False, "Lower learning_rate; the last good checkpoint is kept."
+    ),
+    StopReason.DISK_FULL: StopRow(
+        JobStatus.FAILED, False, "Free disk space; the last committed checkpoint is kept."
+    ),
+    StopReason.CHECKPOINT_MISMATCH: StopRow(
+        JobStatus.FAILED, False, "The checkpoint belongs to another run; start a new job."
+    ),
+    StopReason.ADAPTER_REJECTED: StopRow(
+        JobStatus.FAILED, False, "The saved adapter did not load again; see the trainer's log."
+    ),
+    StopReason.TRAINER_CRASHED: StopRow(
+        JobStatus.FAILED, False, "See the traceback in the trainer's log."
+    ),
+    StopReason.TRAINER_KILLED: StopRow(
+        JobStatus.FAILED, True, "Something killed the trainer; it resumes from its checkpoint."
+    ),
+    StopReason.TRAINER_LOST: StopRow(
+        JobStatus.FAILED, True, "The trainer vanished with its machine or session; it resumes."
+    ),
+    StopReason.RESTARTS_EXHAUSTED: StopRow(
+        JobStatus.FAILED, False, "It was interrupted too often; see the trainer's log."
+    ),
+}
+
+
+def status_after(current: JobStatus, proposed: JobStatus) -> JobStatus:
+    """The status that holds once `proposed` is reported: never backward, final stays final."""
+    if current.is_final or proposed.rank < current.rank:
+        return current
+    return proposed
