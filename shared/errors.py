@@ -5,14 +5,18 @@
     │   ├── InvalidHyperparameter    a value outside its range
     │   ├── InvalidJobSpec           a job file or a start request that does not hold together
     │   ├── InvalidDataset           a training file that cannot be read or has nothing to train
+    │   │   └── DatasetChanged       the file is not the one that was checked
     │   ├── UnsupportedChatTemplate  a tokenizer whose template we cannot reproduce token for token
     │   ├── InvalidBaseModel         a base model that is missing or not a causal language model
+    │   ├── JobConflict              the job id is taken by another spec
+    │   ├── NoTrainerRunning         a request that needs a trainer, and none is at work
     │   └── UnknownJob               no job of that id, or an ambiguous prefix
     ├── AgentError
     │   ├── AgentUnreachable         nobody answers; the job may well be running: try again
     │   ├── AgentRefused             the agent answered with an error; says which
     │   └── AgentAlreadyRunning      another agent holds this root's lock
     ├── ProtocolError                bytes that are not what the contract says
+    ├── StoreError                   the console's database is locked, damaged, full or not writable
     └── IntegrityError               files whose hashes do not hold
         ├── CheckpointRejected       one checkpoint is damaged or belongs to another run
         └── AdapterRejected          an adapter that does not verify, load or generate
@@ -55,12 +59,24 @@ class InvalidDataset(InvalidInput):
     """A training file that cannot be read, or in which nothing can be trained."""
 
 
+class DatasetChanged(InvalidDataset):
+    """The bytes of the training file are not those that were checked and named by their hash."""
+
+
 class UnsupportedChatTemplate(InvalidInput):
     """No chat format of ours gives the token ids of the tokenizer's own template."""
 
 
 class InvalidBaseModel(InvalidInput):
     """A base model that is not there, or cannot be trained here."""
+
+
+class JobConflict(InvalidInput):
+    """Raised at the start of a job whose id belongs to a job with another spec."""
+
+
+class NoTrainerRunning(InvalidInput):
+    """Raised for a request to a trainer, such as saving now, while none is training."""
 
 
 class UnknownJob(InvalidInput):
@@ -96,6 +112,10 @@ class ProtocolError(BrightRunError):
     """Bytes from a file or a socket that are not what the contract says."""
 
     exit_code = 5
+
+
+class StoreError(BrightRunError):
+    """The console's database cannot be used; no job is touched by that."""
 
 
 class IntegrityError(BrightRunError):

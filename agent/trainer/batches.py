@@ -1,0 +1,158 @@
+"""From a training file to the exact tokens of every optimizer step.
+
+path -> reader -> checks -> conversation split -> rows -> ids and labels -> step plan. The plan is a
+pure function of the examples, the hyperparameters and the seed, so step n holds the same
+conversations whether the run was interrupted or not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.chat_format import IGNORED_LABEL, ChatEncoder, RenderTemplate, find_special_tokens
+from shared.dataset.checks import Severity, check_dataset, trained_rows
+from shared.dataset.conversation import Conversation, Message
+from shared.dataset.folding import Row
+from shared.dataset.reader import read_dataset
+from shared.dataset.split import split
+from shared.errors import InvalidDataset, UnsupportedChatTemplate
+from shared.hyperparameters import Hyperparameters
+from shared.job_spec import JobSpec
+
+DRY_RUN_EXAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row, encoded; `input_ids` and `labels` are both (T,), labels not shifted."""
+
+    conversation_id: str
+    input_ids: list[int]
+    labels: list[int]
+    target_count: int
+    messages: tuple[Message, ...]
+
+    @property
+    def supervised_tokens(self) -> int:
+        """Positions that carry loss."""
+        return sum(label != IGNORED_LABEL for label in self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step: the examples it trains, one micro-batch each."""
+
+    examples: tuple[int, ...]
+    """Indices into the training examples."""
+    epoch_end: float
+    """Epochs trained once this step is done; whole only for the last step of an epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Everything that will be fed to the model."""
+
+    train: list[Example]
+    held_out: list[Example]
+    steps: list[Step]
+    warnings: tuple[str, ...]
+
+    @property
+    def targets(self) -> int:
+        return sum(example.target_count for example in self.train)
+
+
+def prepare(path: Path, job: JobSpec, encoder: ChatEncoder, render: RenderTemplate) -> TrainingData:
+    """Read, check, split and encode the file of `job`.
+
+    Raises:
+        InvalidDataset: it cannot be read, or a check found an error.
+        UnsupportedChatTemplate: a row's ids differ from the tokenizer's own template.
+    """
+    hyperparameters = job.hyperparameters
+    dataset = read_dataset(path)
+    report = check_dataset(
+        dataset,
+        max_seq_length=hyperparameters.max_seq_length,
+        cut_targets=job.cut_targets,
+        over_long=job.over_long,
+        encoder=encoder,
+    )
+    errors = [item for item in report.findings if item.severity is Severity.ERROR]
+    if errors:
+        where = f"conversation {errors[0].conversation_id}, turn {errors[0].turn}: "
+        raise InvalidDataset(
+            f"{job.dataset.file_name}: {where if errors[0].conversation_id else ''}"
+            f"{errors[0].message} {errors[0].advice}"
+            + (f" ({len(errors) - 1} more errors)" if len(errors) > 1 else "")
+        )
+    train, held_out = split(
+        dataset.conversations, hyperparameters.eval_fraction, hyperparameters.seed
+    )
+    encode = _encoder_of(job, encoder, render)
+    train_examples = encode(train)
+    if not train_examples:
+        raise InvalidDataset(f"{job.dataset.file_name}: nothing is left to train after the checks.")
+    if job.dry_run:
+        train_examples = train_examples[:DRY_RUN_EXAMPLES]
+    steps = plan_steps([item.target_count for item in train_examples], hyperparameters)
+    return TrainingData(
+        train=train_examples,
+        held_out=encode(held_out),
+        steps=steps[:1] if job.dry_run else steps,
+        warnings=tuple(f"{item.code}: {item.message}" for item in report.findings),
+    )
+
+
+def plan_steps(target_counts: Sequence[int], hyperparameters: Hyperparameters) -> list[Step]:
+    """The examples of every optimizer step, over all epochs.
+
+    A step is filled with whole conversations in a shuffled order until it holds
+    `batch_size x gradient_accumulation_steps` targets; batches are counted in targets, not rows,
+    so that folding changes neither the number of steps nor what one step sees.
+    """
+    steps: list[Step] = []
+    targets_per_epoch = sum(target_counts)
+    for epoch in range(hyperparameters.num_epochs):
+        order = list(range(len(target_counts)))
+        random.Random(f"{hyperparameters.seed}:{epoch}").shuffle(order)
+        done = 0
+        chosen: list[int] = []
+        for index in order:
+            chosen.append(index)
+            held = sum(target_counts[i] for i in chosen)
+            if held >= hyperparameters.targets_per_step:
+                done += held
+                steps.append(Step(tuple(chosen), epoch + done / targets_per_epoch))
+                chosen = []
+        if chosen:
+            steps.append(Step(tuple(chosen), float(epoch + 1)))
+    return steps
+
+
+def _encoder_of(
+    job: JobSpec, encoder: ChatEncoder, render: RenderTemplate
+) -> Callable[[list[Conversation]], list[Example]]:
+    limit = job.hyperparameters.max_seq_length
+
+    def encode(conversations: list[Conversation]) -> list[Example]:
+        rows = [row for item in conversations for row in trained_rows(item, job.cut_targets)]
+        examples = [_encode_row(row, encoder, render) for row in rows]
+        return [example for example in examples if len(example.input_ids) <= limit]
+
+    return encode
+
+
+def _encode_row(row: Row, encoder: ChatEncoder, render: RenderTemplate) -> Example:
+    # A forged control token is the one case in which the template's own rendering is wrong.
+    is_plain = not any(find_special_tokens(message.content) for message in row.messages)
+    if is_plain and not encoder.matches_template(row.messages, render):
+        raise UnsupportedChatTemplate(
+            f"conversation {row.conversation_id}: our token ids differ from those of the base "
+            f"model's own chat template ({encoder.chat_format.name}); it is not trained"
+        )
+    input_ids, labels = encoder.encode(row)
+    return Example(row.conversation_id, input_ids, labels, len(row.trained), row.messages)
