@@ -1,7 +1,8 @@
 """Where everything of a job lies on the host's disk.
 
     ROOT/
-      agent.lock  agent.token  agent.json           one agent for each root
+      agent.lock  agent.id  agent.token             one agent for each root
+      agent.json  agent.log                         where it answers; output of a detached one
       datasets/<sha256>.json|.jsonl                 training files, named by their content
       models/                                       base models that were built or converted here
       jobs/<job id>/
@@ -11,7 +12,7 @@
           attempt.json                              what the trainer reads: an `AttemptSpec`
           journal.jsonl                             the agent's, append-only, one line an event
           trainer.jsonl  trainer.log                the trainer's events; its stdout and stderr
-          shim.json  exit.json                      who runs, and how it ended
+          shim.lock  shim.json  exit.json           who runs, and how it ended
           checkpoints/step-00000012/                committed by a manifest
           adapter/                                  committed by a manifest
 
@@ -138,6 +139,14 @@ class AgentRoot:
     @property
     def token_path(self) -> Path:
         return self.path / "agent.token"
+
+    @property
+    def id_path(self) -> Path:
+        return self.path / "agent.id"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "agent.log"
 
     @property
     def address_path(self) -> Path:

@@ -178,7 +178,7 @@ class ChatEncoder:
         token_id = self._tokenizer.token_to_id(token)
         if token_id is None:
             raise UnsupportedChatTemplate(
-                f"the tokenizer has no token {token}, which the {self.chat_format.name} format needs"
+                f"the tokenizer has no {token}, which the {self.chat_format.name} format needs"
             )
         return token_id
 
@@ -190,10 +190,11 @@ def choose_chat_format(tokenizer: Tokenizer, render: RenderTemplate) -> ChatEnco
         UnsupportedChatTemplate: none of ours does.
     """
     for chat_format in CHAT_FORMATS:
+        if any(tokenizer.token_to_id(token) is None for token in _special_tokens(chat_format)):
+            continue
         encoder = ChatEncoder(tokenizer, chat_format)
-        if all(tokenizer.token_to_id(token) is not None for token in _special_tokens(chat_format)):
-            if encoder.matches_template(_PROBE, render):
-                return encoder
+        if encoder.matches_template(_PROBE, render):
+            return encoder
     names = ", ".join(chat_format.name for chat_format in CHAT_FORMATS)
     raise UnsupportedChatTemplate(
         f"the base model's chat template is none of those that can be trained exactly ({names}); "

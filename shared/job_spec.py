@@ -138,9 +138,7 @@ def build_job_spec(dataset: DatasetReference, values: dict[str, Any], where: str
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InvalidJobSpec(
-            f"{where}: {key} = {first.get('input')!r}: {first['msg']}."
-        ) from error
+        raise InvalidJobSpec(f"{where}: {key} = {first.get('input')!r}: {first['msg']}.") from error
 
 
 def is_job_id(text: str) -> bool:

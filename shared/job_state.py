@@ -94,7 +94,9 @@ def _changes(state: JobState, record: events.JournalRecord) -> dict[str, object]
     match record.event:
         case events.AttemptStarted() as event:
             return {
-                "activity": Activity.STARTING_TRAINER if record.attempt == 1 else Activity.RECOVERING,
+                "activity": Activity.STARTING_TRAINER
+                if record.attempt == 1
+                else Activity.RECOVERING,
                 "detail": event.detail,
                 "step_s": None,
                 "tokens_per_s": None,

@@ -15,13 +15,6 @@ import signal
 import sys
 from pathlib import Path
 
-# A request for a checkpoint may come before anything here can serve it, and must not kill us.
-signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-
-# These are read when torch and its companions are imported.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
 import torch
 
 from agent.run_directory import AttemptDirectory
@@ -74,6 +67,8 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason:
         return stop
     sys.stdout.flush()
     sys.stderr.flush()
+    # A handler does not outlive exec, an ignored signal does: nobody can save a checkpoint there.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     command = [sys.executable, "-P", "-m", "agent.trainer", str(directory.path), "--verify"]
     os.execv(sys.executable, command)
 

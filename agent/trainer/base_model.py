@@ -34,8 +34,8 @@ QUANTIZATION = "nf4 with double quantisation"
 def compute_dtype() -> torch.dtype:
     """bf16 on a GPU, as QLoRA has it; fp32 on a CPU.
 
-    A CPU without bf16 instructions is ten times slower in bf16: one micro-batch of 912 tokens of the
-    tiny model took 8.0 s against 0.8 s (AMD EPYC with AVX2, one thread, torch 2.13.0, 2026-11).
+    A CPU without bf16 instructions is ten times slower in bf16: one micro-batch of 912 tokens of
+    the tiny model took 8.0 s against 0.8 s (EPYC with AVX2, one thread, torch 2.13.0, 2026-11).
     """
     return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
@@ -84,7 +84,7 @@ def load_tokenizer(location: BaseModelLocation) -> PreTrainedTokenizerBase:
             f"{location.name_or_path}: its tokenizer has no chat template; "
             "choose an instruct model with a tokenizer.json"
         )
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer
 
 
 def load_quantized(location: BaseModelLocation) -> PreTrainedModel:
@@ -107,7 +107,7 @@ def load_quantized(location: BaseModelLocation) -> PreTrainedModel:
     except (OSError, ValueError, KeyError) as error:
         raise InvalidBaseModel(_load_complaint(location, "model", error)) from error
     model.config.use_cache = False
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def template_renderer(tokenizer: PreTrainedTokenizerBase) -> RenderTemplate:
@@ -117,7 +117,7 @@ def template_renderer(tokenizer: PreTrainedTokenizerBase) -> RenderTemplate:
         chat: list[dict[str, Any]] = [
             {"role": message.role, "content": message.content} for message in messages
         ]
-        encoding = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)
+        encoding: Any = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)
         return list(encoding["input_ids"])
 
     return render
@@ -125,7 +125,7 @@ def template_renderer(tokenizer: PreTrainedTokenizerBase) -> RenderTemplate:
 
 def backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     """The `tokenizers` object inside a fast tokenizer."""
-    return tokenizer.backend_tokenizer  # type: ignore[attr-defined, no-any-return]
+    return tokenizer.backend_tokenizer
 
 
 def _load_complaint(location: BaseModelLocation, what: str, error: Exception) -> str:

@@ -186,16 +186,18 @@ def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def flatten_optimizer(optimizer: Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """(tensors by `index.name`, JSON-ready scalars and parameter groups)."""
+    """(tensors by path such as `0/exp_avg`, JSON-ready scalars by path and parameter groups).
+
+    bitsandbytes nests its tensors one level deeper than torch does: `0/.../state1`.
+    """
     state_dict = optimizer.state_dict()
-    tensors: dict[str, torch.Tensor] = {}
-    scalars: dict[str, dict[str, Any]] = {}
-    for index, entries in state_dict["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"{index}.{name}"] = value.detach().to("cpu", copy=True).contiguous()
-            else:
-                scalars.setdefault(str(index), {})[name] = value
+    leaves = dict(_leaves(state_dict["state"]))
+    tensors = {
+        path: value.detach().to("cpu", copy=True).contiguous()
+        for path, value in leaves.items()
+        if isinstance(value, torch.Tensor)
+    }
+    scalars = {path: value for path, value in leaves.items() if path not in tensors}
     groups = [
         {key: value for key, value in group.items() if key != "params"}
         for group in state_dict["param_groups"]
@@ -207,12 +209,13 @@ def unflatten_optimizer(
     tensors: dict[str, torch.Tensor], saved: dict[str, Any], optimizer: Optimizer
 ) -> dict[str, Any]:
     """What `optimizer.load_state_dict` takes, from what `flatten_optimizer` gave."""
-    state: dict[int, dict[str, Any]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    for index, entries in saved["scalars"].items():
-        state.setdefault(int(index), {}).update(entries)
+    state: dict[Any, Any] = {}
+    for path, value in {**tensors, **saved["scalars"]}.items():
+        index, *names = path.split("/")
+        node = state.setdefault(int(index), {})
+        for name in names[:-1]:
+            node = node.setdefault(name, {})
+        node[names[-1]] = value
     groups = [
         {**current, **_with_tuples(kept, current)}
         for current, kept in zip(
@@ -220,6 +223,14 @@ def unflatten_optimizer(
         )
     ]
     return {"state": state, "param_groups": groups}
+
+
+def _leaves(node: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def capture_generators() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

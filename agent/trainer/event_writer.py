@@ -1,7 +1,7 @@
 """The trainer's end of the events: appends `TrainerRecord` lines to a file.
 
-A file, never a pipe: nobody has to read it for the trainer to go on. A full disk holds lines back in
-memory and loses none of them as long as the process lives.
+A file, never a pipe: nobody has to read it for the trainer to go on. A full disk holds lines back
+in memory and loses none of them as long as the process lives.
 """
 
 from __future__ import annotations

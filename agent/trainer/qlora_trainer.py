@@ -17,6 +17,7 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -188,7 +189,7 @@ class QLoRATrainer(SFTTrainer):
                 optimizer=self.optimizer,
                 scheduler=self.lr_scheduler,
                 progress=self.progress,
-                trainer_state={"global_step": step, "max_steps": self.state.max_steps},
+                trainer_state=asdict(replace(self.state, log_history=[])),
                 fingerprint=self._fingerprint,
             )
         except OSError as error:

@@ -54,7 +54,7 @@ def _without_quantization(gguf_path: Path) -> LlamaForCausalLM:
     )
     values = loaded.config.to_dict()
     values.pop("quantization_config", None)
-    model = LlamaForCausalLM(LlamaConfig.from_dict(values)).to(torch.bfloat16)
+    model = LlamaForCausalLM(LlamaConfig.from_dict(values)).bfloat16()
     model.load_state_dict(loaded.state_dict())
     return model
 

@@ -1,4 +1,4 @@
-"""A small Llama that the project builds itself, so that the whole road runs with nothing to download.
+"""A small Llama that the project builds itself: the whole road with nothing to download.
 
 Random weights, but everything else is real: Llama's architecture with grouped-query attention, a
 byte-level BPE tokenizer trained on the sample dataset, Llama 3's special tokens and chat template.
@@ -116,7 +116,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(WEIGHTS_SEED)
-        return LlamaForCausalLM(config).to(torch.bfloat16)
+        return LlamaForCausalLM(config).bfloat16()
 
 
 def _sample_texts() -> list[str]:

@@ -277,7 +277,7 @@ class Interrupt:
 
 
 @dataclass
-class CheckpointSchedule(TrainerCallback):  # type: ignore[misc]
+class CheckpointSchedule(TrainerCallback):
     """Decides after each step: save, evaluate, stop. Knows nothing of how that is done."""
 
     directory: AttemptDirectory

@@ -1,10 +1,10 @@
 """Reads a training file into conversations: the one place that knows the shapes of files.
 
-Shapes read: brightrun-lora-v4 as one JSON document, and as JSONL behind a `_meta` line. The shape is
-found in the content, never taken from the file's name. Unknown extra keys are ignored.
+Shapes read: brightrun-lora-v4 as one JSON document, and as JSONL behind a `_meta` line. The shape
+is found in the content, never taken from the file's name. Unknown extra keys are ignored.
 
-In real files the history of a trainable pair already ends with `current_user_input`, so the input is
-added only where the history does not end with that same user message. A user's turn without an
+In real files the history of a trainable pair already ends with `current_user_input`, so the input
+is added only where the history does not end with that same user message. A user's turn without an
 answer (`target_response` null) is kept as a pair without a target.
 """
 
@@ -223,7 +223,7 @@ def _field(path: Path, location: str, entry: Any, name: str, kind: type) -> Any:
         raise InvalidDataset(f'{path}: {location}: the field "{name}" is missing.')
     value = entry[name]
     if not isinstance(value, kind):
-        wanted = {list: "a list", dict: "an object", str: "text"}[kind]
+        wanted = {"list": "a list", "dict": "an object", "str": "text"}[kind.__name__]
         raise InvalidDataset(f'{path}: {location}: "{name}" must be {wanted}, not {_brief(value)}.')
     return value
 

@@ -1,0 +1,248 @@
+"""Carries one attempt from its directory to its end, however often the agent dies on the way.
+
+Every step first looks at what the files say and does only what is missing, so that `run` can begin
+anew after a crash between any two writes. It knows nothing of other jobs, nor of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import logging
+import os
+import signal
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.job import EventKind, Job
+from agent.launch import (
+    DEFAULT_TRAINER_COMMAND,
+    ShimRecord,
+    has_ended,
+    read_exit,
+    read_shim,
+    settle,
+    start_trainer,
+)
+from agent.process import is_alive, send_signal_to_group
+from agent.run_directory import AgentRoot, AttemptDirectory, AttemptSpec
+from agent.trainer_events import read_entries
+from agent.verdict import Evidence, decide, end_of_attempt
+from shared import events
+from shared.errors import DatasetChanged, IntegrityError, InvalidDataset
+from shared.job_spec import DatasetReference
+from shared.manifest import manifest_sha256, verify, write_atomic
+
+logger = logging.getLogger(__name__)
+
+_LOG_TAIL_BYTES = 4000
+_LOG_TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionSettings:
+    """How trainers are started, followed and stopped."""
+
+    trainer_command: Sequence[str] = DEFAULT_TRAINER_COMMAND
+    """The attempt's directory is added as the last argument."""
+    cancel_grace_s: float = 10.0
+    """From SIGTERM, at which the trainer saves and ends, to SIGKILL."""
+    poll_s: float = 0.1
+    """Network volumes have no inotify; ten looks a second cost nothing measurable."""
+
+
+class Attempt:
+    """One attempt of a job. Only its own `run` writes to the attempt's journal."""
+
+    def __init__(
+        self, root: AgentRoot, job: Job, number: int, settings: SupervisionSettings
+    ) -> None:
+        self._root = root
+        self._job = job
+        self._settings = settings
+        self._directory: AttemptDirectory = job.directory.attempt(number)
+        self._number = number
+        self._shim: ShimRecord | None = None
+        self._dataset_fault = ""
+        self._kill_at: float | None = None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Begin or take up the attempt and follow it to its end, or until `stopping` is set.
+
+        Raises:
+            OSError: the disk refuses; what was written holds, and a new run goes on from there.
+        """
+        await asyncio.to_thread(self._prepare)
+        if self._last(events.AttemptStarted) is None:
+            await self._record(
+                events.AttemptStarted(
+                    journal_id=str(uuid.uuid4()),
+                    agent_version=importlib.metadata.version("brightrun"),
+                )
+            )
+        await self._ensure_trainer()
+        if await self._follow(stopping):
+            await self._conclude()
+
+    def _prepare(self) -> None:
+        self._directory.path.mkdir(parents=True, exist_ok=True)
+        if not self._directory.spec_path.exists():
+            spec = AttemptSpec(
+                job=self._job.spec,
+                attempt=self._number,
+                dataset_path=dataset_path(self._root, self._job.spec.dataset),
+                models_directory=self._root.models_path.absolute(),
+            )
+            write_atomic(self._directory.spec_path, spec.model_dump_json(indent=2))
+        self._job.journal(self._number)
+
+    async def _ensure_trainer(self) -> None:
+        """Start the trainer, or find the one that an earlier agent started."""
+        earlier = await asyncio.to_thread(read_shim, self._directory)
+        self._shim = earlier or await asyncio.to_thread(self._start_unless_refused)
+        if self._shim is None:
+            return
+        if self._last(events.TrainerStarted) is None:
+            started = events.TrainerStarted(
+                shim_pid=self._shim.shim_pid, trainer_pid=self._shim.trainer_pid
+            )
+            await self._record(started)
+        if earlier is not None and is_alive(earlier.trainer):
+            await self._record(events.TrainerAdopted(trainer_pid=self._shim.trainer_pid))
+
+    def _start_unless_refused(self) -> ShimRecord | None:
+        if self._directory.exit_path.exists():
+            return None
+        if not self._is_cancelled():
+            try:
+                check_dataset(self._root, self._job.spec.dataset)
+            except InvalidDataset as error:
+                self._dataset_fault = str(error)
+        if self._is_cancelled() or self._dataset_fault:
+            return settle(self._directory, exit_code=None)
+        return start_trainer(self._directory, self._settings.trainer_command)
+
+    async def _follow(self, stopping: asyncio.Event) -> bool:
+        """Copy the trainer's events until it has ended; False if `stopping` came first."""
+        while not stopping.is_set():
+            # Looked at first: what was written before the end is then read after it.
+            ended, is_cancelled = await asyncio.to_thread(self._look)
+            copied = await self._copy_events(ended)
+            if is_cancelled:
+                await self._obey_cancel()
+            if ended and not copied:
+                return True
+            if not copied:
+                await pause(stopping, self._settings.poll_s)
+        return False
+
+    def _look(self) -> tuple[bool, bool]:
+        """Whether the trainer has ended, and whether the job is cancelled."""
+        return has_ended(self._directory, self._shim), self._is_cancelled()
+
+    async def _copy_events(self, ended: bool) -> bool:
+        offset = self._job.journal(self._number).trainer_offset
+        entries = await asyncio.to_thread(
+            read_entries, self._directory.trainer_events_path, offset, ended=ended
+        )
+        if entries:
+            await self._job.append(self._number, entries)
+        return bool(entries)
+
+    async def _obey_cancel(self) -> None:
+        if self._last(events.CancelRequested) is None:
+            reason = await asyncio.to_thread(self._cancel_reason)
+            await self._record(events.CancelRequested(reason=reason))
+        if self._shim is None:
+            return
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + self._settings.cancel_grace_s
+            send_signal_to_group(self._shim.trainer, signal.SIGTERM)
+        elif time.monotonic() >= self._kill_at:
+            send_signal_to_group(self._shim.trainer, signal.SIGKILL)
+
+    async def _conclude(self) -> None:
+        evidence = await asyncio.to_thread(self._gather_evidence)
+        ended = end_of_attempt(
+            decide(evidence), evidence.exit, self._number, self._job.spec.max_restarts
+        )
+        await self._record(ended)
+        logger.info("job %s, attempt %d: %s", self._job.spec.job_id, self._number, ended)
+
+    def _gather_evidence(self) -> Evidence:
+        verified = self._last(events.AdapterVerified)
+        return Evidence(
+            finished=self._last(events.TrainerFinished),
+            exit=read_exit(self._directory),
+            is_dry_run=self._job.spec.dry_run,
+            is_cancelled=self._is_cancelled(),
+            dataset_fault=self._dataset_fault,
+            verified=verified is not None,
+            adapter_fault=_adapter_fault(self._directory.adapter_path, verified),
+            log_tail=_tail(self._directory.log_path),
+        )
+
+    def _is_cancelled(self) -> bool:
+        return self._job.directory.cancel_path.exists()
+
+    def _cancel_reason(self) -> str:
+        return str(json.loads(self._job.directory.cancel_path.read_bytes())["reason"])
+
+    def _last(self, kind: type[EventKind]) -> EventKind | None:
+        return self._job.last_event(self._number, kind)
+
+    async def _record(self, event: events.Event) -> None:
+        await self._job.record(self._number, event)
+
+
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Sleep, but not beyond `stopping`."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
+
+
+def dataset_path(root: AgentRoot, dataset: DatasetReference) -> Path:
+    """Where the host keeps this training file; absolute."""
+    return (root.datasets_path / dataset.stored_name).absolute()
+
+
+def check_dataset(root: AgentRoot, dataset: DatasetReference) -> None:
+    """Blocks while it hashes the file.
+
+    Raises:
+        InvalidDataset: the training file is not there.
+        DatasetChanged: its bytes are not those of the spec.
+    """
+    path = dataset_path(root, dataset)
+    if DatasetReference.of(path).sha256 != dataset.sha256:
+        raise DatasetChanged(
+            f"{path}: its bytes are not those that were checked ({dataset.file_name}); "
+            "upload the file again."
+        )
+
+
+def _adapter_fault(directory: Path, verified: events.AdapterVerified | None) -> str:
+    if verified is None:
+        return ""
+    try:
+        verify(directory)
+        if manifest_sha256(directory) != verified.manifest_sha256:
+            return f"{directory}: is not the adapter that was verified."
+    except (IntegrityError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL_BYTES))
+            text = log.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-_LOG_TAIL_LINES:])

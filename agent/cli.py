@@ -1,0 +1,141 @@
+"""`brightrun-agent`: serve a root, or run one job headless.
+
+Exit codes of `run`: 0 completed, 1 failed, 3 cancelled, 2 the job file or its data must be mended
+first, 5 another agent owns the root.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.errors import BrightRunError
+
+if TYPE_CHECKING:
+    from agent.attempt import SupervisionSettings
+    from agent.run_directory import AgentRoot
+
+app = typer.Typer(
+    name="brightrun-agent",
+    help="Trains LoRA adapters on this machine: the part of Bright Run that runs in the pod.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        envvar="BRIGHTRUN_AGENT_ROOT",
+        help="Directory of jobs, datasets and models.",
+        show_default="the user's data directory",
+    ),
+]
+TrainerCommandOption = Annotated[
+    str | None,
+    typer.Option("--trainer-command", hidden=True, help="For tests: run this as the trainer."),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"brightrun-agent {version('brightrun')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
+
+
+@app.command()
+def serve(
+    root: RootOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start in the background and print the address.")
+    ] = False,
+    trainer_command: TrainerCommandOption = None,
+) -> None:
+    """Serve jobs on a Unix socket until SIGTERM; trainers outlive the agent."""
+    agent_root = _root(root)
+    if detach:
+        from agent.detach import ensure_agent
+
+        extra = [] if trainer_command is None else ["--trainer-command", trainer_command]
+        typer.echo(ensure_agent(agent_root, ["--root", str(agent_root.path), *extra]))
+        return
+    import asyncio
+    import logging
+
+    from agent.serve import serve as serve_root
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(serve_root(agent_root, _settings(trainer_command)))
+
+
+@app.command()
+def run(
+    job_file: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job to run.")],
+    root: RootOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the journal's records, one JSON object a line.")
+    ] = False,
+    trainer_command: TrainerCommandOption = None,
+) -> None:
+    """Run one job to its end, with no console; a job that was cut off goes on.
+
+    Give the job file a `job_id` to go on with the same job when the command is repeated.
+    """
+    import asyncio
+
+    from agent.headless import run_job
+    from shared.job_spec import load_job_file
+
+    spec, dataset = load_job_file(job_file)
+    running = run_job(_root(root), spec, dataset, _settings(trainer_command), as_json=as_json)
+    raise typer.Exit(asyncio.run(running))
+
+
+def main() -> None:
+    """The console script: expected errors become one line and an exit code."""
+    try:
+        app()
+    except BrightRunError as error:
+        print(f"brightrun-agent: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _root(path: Path | None) -> AgentRoot:
+    from agent.run_directory import AgentRoot
+
+    if path is None:
+        import platformdirs
+
+        path = platformdirs.user_data_path("brightrun") / "agent"
+    return AgentRoot(path.absolute())
+
+
+def _settings(trainer_command: str | None) -> SupervisionSettings:
+    from agent.attempt import SupervisionSettings
+
+    if trainer_command is None:
+        return SupervisionSettings()
+    return SupervisionSettings(trainer_command=shlex.split(trainer_command))
+
+
+if __name__ == "__main__":
+    main()

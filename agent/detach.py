@@ -1,0 +1,66 @@
+"""Starts an agent that outlives its caller, and says where it answers. Blocks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import httpx
+
+from agent.run_directory import AgentRoot
+from shared.errors import AgentUnreachable
+
+START_TIMEOUT_S = 15.0
+_POLL_S = 0.1
+_ANSWER_TIMEOUT_S = 5.0
+_LOG_TAIL_BYTES = 1000
+
+
+def ensure_agent(root: AgentRoot, serve_arguments: Sequence[str]) -> str:
+    """The content of `agent.json` of an agent that answers; starts one unless one does already.
+
+    Raises:
+        AgentUnreachable: none answered in time; the message shows the end of `agent.log`.
+    """
+    if (address := address_if_healthy(root)) is not None:
+        return address
+    root.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with root.log_path.open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "agent.cli", "serve", *serve_arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=root.path,
+            start_new_session=True,
+        )
+    # Where two callers start one each, the lock leaves one; both then find it.
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if (address := address_if_healthy(root)) is not None:
+            return address
+        time.sleep(_POLL_S)
+    tail = root.log_path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    raise AgentUnreachable(
+        f"{root.path}: no agent answered within {START_TIMEOUT_S:.0f} s; its log ends: {tail}"
+    )
+
+
+def address_if_healthy(root: AgentRoot) -> str | None:
+    """The content of `agent.json` if the agent that wrote it answers now."""
+    try:
+        address = root.address_path.read_text(encoding="utf-8")
+        token = root.token_path.read_text(encoding="ascii")
+        socket = json.loads(address)["socket"]
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=socket),
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_ANSWER_TIMEOUT_S,
+        ) as client:
+            client.get("http://agent/health").raise_for_status()
+    except (OSError, ValueError, httpx.HTTPError):
+        return None
+    return address

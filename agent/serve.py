@@ -1,0 +1,197 @@
+"""Serves one root on a Unix socket: lock, token, socket directory, address file, and the way out.
+
+SIGTERM ends the agent and leaves the trainers running; the next agent takes them up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import secrets
+import signal
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+from pydantic import BaseModel, ConfigDict
+
+from agent.attempt import SupervisionSettings
+from agent.process import identify
+from agent.run_directory import AgentRoot
+from agent.server import PROTOCOL_VERSION, AgentIdentity, create_app
+from agent.supervisor import Supervisor
+from shared.errors import AgentAlreadyRunning, InvalidInput
+from shared.events import utc_now
+from shared.manifest import PARTIAL_SUFFIX, write_atomic
+
+_SOCKET_NAME = "agent.sock"
+_STARTED_POLL_S = 0.02
+_SHUTDOWN_S = 3
+
+
+class AgentAddress(BaseModel):
+    """`agent.json`: where the agent of a root answers, and which process it is."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    socket: str
+    pid: int
+    start_time: int
+    version: str
+    protocol: int
+    started_at: str
+
+
+async def serve(root: AgentRoot, settings: SupervisionSettings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        AgentAlreadyRunning: another agent owns this root.
+        InvalidInput: the socket's directory belongs to somebody else.
+    """
+    with hold_lock(root), _socket_path(root) as socket_path:
+        supervisor = Supervisor(root, settings)
+        identity = _identity(root)
+        app = create_app(supervisor, _token(root), identity)
+        await supervisor.recover()
+        try:
+            await _serve_app(app, root, socket_path, identity)
+        finally:
+            await supervisor.close()
+
+
+@contextlib.contextmanager
+def hold_lock(root: AgentRoot) -> Iterator[None]:
+    """Own the root while inside.
+
+    Raises:
+        AgentAlreadyRunning: somebody else does; the message names the pid.
+    """
+    root.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(root.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            raise AgentAlreadyRunning(
+                f"{root.path}: an agent with pid {owner} already runs here; stop it first."
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _serve_app(
+    app: object, root: AgentRoot, socket_path: Path, identity: AgentIdentity
+) -> None:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        uds=str(socket_path),
+        ws="websockets-sansio",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )
+    server = uvicorn.Server(config)
+    with _signals_to(server):
+        serving = asyncio.create_task(server.serve())
+        try:
+            while not server.started and not serving.done():
+                await asyncio.sleep(_STARTED_POLL_S)
+            if server.started:
+                _write_address(root, socket_path, identity)
+            await serving
+        finally:
+            root.address_path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _signals_to(server: uvicorn.Server) -> Iterator[None]:
+    """uvicorn raises the signal that stopped it once more; the way out must still be walked."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, server.handle_exit) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write_address(root: AgentRoot, socket_path: Path, identity: AgentIdentity) -> None:
+    process = identify(identity.pid)
+    assert process is not None, "this process runs"
+    address = AgentAddress(
+        socket=str(socket_path),
+        pid=identity.pid,
+        start_time=process.start_time,
+        version=identity.version,
+        protocol=identity.protocol,
+        started_at=identity.started_at,
+    )
+    _write_private(root.address_path, address.model_dump_json())
+
+
+def _identity(root: AgentRoot) -> AgentIdentity:
+    if not root.id_path.exists():
+        write_atomic(root.id_path, str(uuid.uuid4()))
+    return AgentIdentity(
+        version=importlib.metadata.version("brightrun"),
+        protocol=PROTOCOL_VERSION,
+        agent_id=root.id_path.read_text(encoding="ascii").strip(),
+        pid=os.getpid(),
+        started_at=utc_now().isoformat(),
+        root=str(root.path),
+    )
+
+
+def _token(root: AgentRoot) -> str:
+    """The root's token, made at the first start."""
+    if not root.token_path.exists():
+        _write_private(root.token_path, secrets.token_urlsafe(32))
+    return root.token_path.read_text(encoding="ascii")
+
+
+def _write_private(path: Path, text: str) -> None:
+    """As `write_atomic`, but nobody else can read the file at any moment."""
+    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600, exist_ok=False)
+    write_atomic(path, text)
+
+
+def socket_directory(root: AgentRoot) -> Path:
+    """Where the root's socket lies: on a local disk, and well under the 107 bytes that a socket's
+    address may have (unix(7))."""
+    digest = hashlib.sha256(os.fsencode(root.path.absolute())).hexdigest()[:8]
+    runtime = Path(f"/run/user/{os.getuid()}")
+    base = runtime if os.access(runtime, os.W_OK) else Path("/tmp")
+    return base / f"brightrun-{os.getuid()}-{digest}"
+
+
+@contextlib.contextmanager
+def _socket_path(root: AgentRoot) -> Iterator[Path]:
+    """Only the owner enters the directory; it guards the socket, whose own mode uvicorn widens."""
+    directory = socket_directory(root)
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise InvalidInput(f"{directory} is not a directory of yours; remove it and start again.")
+    directory.chmod(0o700)
+    path = directory / _SOCKET_NAME
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            directory.rmdir()

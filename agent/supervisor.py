@@ -1,0 +1,175 @@
+"""Owns every job under one root: starts them, takes them up again after a restart, cancels them.
+
+One task drives each job that is not final. It knows nothing of HTTP; the server and the headless
+command both stand on it. The caller holds the root's lock: there is one supervisor for a root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from agent.attempt import Attempt, SupervisionSettings, check_dataset, dataset_path, pause
+from agent.job import Job
+from agent.launch import read_shim
+from agent.process import send_signal
+from agent.run_directory import AgentRoot
+from shared.errors import JobConflict, NoTrainerRunning, ProtocolError, UnknownJob
+from shared.events import CancelRequested, utc_now
+from shared.job_spec import DatasetReference, JobSpec
+from shared.lifecycle import JobStatus
+from shared.manifest import PARTIAL_SUFFIX, file_sha256, write_atomic
+
+logger = logging.getLogger(__name__)
+
+_DISK_RETRY_S = 5.0
+_CANCEL_SEEN_S = 2.0
+
+
+class Supervisor:
+    """The jobs of one root. Use `recover` first, `close` last; trainers live on after both."""
+
+    def __init__(self, root: AgentRoot, settings: SupervisionSettings | None = None) -> None:
+        self.root = root
+        self.jobs: dict[str, Job] = {}
+        """Every readable job of the root by its id, oldest id first as of the start."""
+        self._settings = settings or SupervisionSettings()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._starting = asyncio.Lock()
+
+    async def recover(self) -> None:
+        """Read every job back, and go on with those that are not final."""
+        for directory in self.root.jobs():
+            try:
+                job = await asyncio.to_thread(Job.open, directory)
+            except (ProtocolError, ValueError):
+                # One unreadable job must not keep the others from being looked after.
+                logger.exception("job %s cannot be read; it is left as it is", directory.job_id)
+                continue
+            self._take_on(job)
+
+    async def start(self, spec: JobSpec) -> bool:
+        """Start the job; False if it had been started before, which changes nothing.
+
+        Raises:
+            JobConflict: the id belongs to another spec.
+            InvalidDataset: the training file is not there, or is not the one of the spec.
+        """
+        async with self._starting:
+            known = self.jobs.get(spec.job_id)
+            if known is not None:
+                _require_same(known.spec, spec)
+                return False
+            await asyncio.to_thread(self._write_job, spec)
+            self._take_on(await asyncio.to_thread(Job.open, self.root.job(spec.job_id)))
+            return True
+
+    def job(self, job_id: str) -> Job:
+        """Raises UnknownJob."""
+        try:
+            return self.jobs[job_id]
+        except KeyError:
+            raise UnknownJob(f"There is no job {job_id!r} under {self.root.path}.") from None
+
+    async def cancel(self, job_id: str, reason: str) -> bool:
+        """Ask the job to stop; False if it has stopped already.
+
+        Returns once the request is in the journal, while the trainer may still be saving.
+
+        Raises:
+            UnknownJob: no job has this id.
+        """
+        job = self.job(job_id)
+        if job.state.status.is_final:
+            return False
+        if not job.directory.cancel_path.exists():
+            request = {"reason": reason, "requested_at": utc_now().isoformat()}
+            path = job.directory.cancel_path
+            await asyncio.to_thread(write_atomic, path, json.dumps(request))
+        await _until_cancelling(job)
+        return True
+
+    def request_checkpoint(self, job_id: str) -> None:
+        """Have the trainer save at the end of its step.
+
+        Raises:
+            UnknownJob: no job has this id.
+            NoTrainerRunning: nothing is training that could be saved.
+        """
+        job = self.job(job_id)
+        if job.state.status is JobStatus.TRAINING:
+            shim = read_shim(job.directory.attempt(job.state.attempt))
+            if shim is not None and send_signal(shim.trainer, signal.SIGUSR1):
+                return
+        raise NoTrainerRunning(f"Job {job_id} is {job.state.status}: there is no step to save.")
+
+    async def close(self) -> None:
+        """Stop following; trainers go on, and the next supervisor takes them up."""
+        self._stopping.set()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for job in self.jobs.values():
+            job.close()
+
+    def _write_job(self, spec: JobSpec) -> None:
+        check_dataset(self.root, spec.dataset)
+        directory = self.root.job(spec.job_id)
+        if directory.spec_path.exists():
+            _require_same(directory.read_spec(), spec)
+            return
+        directory.path.mkdir(parents=True, exist_ok=True)
+        write_atomic(directory.spec_path, spec.model_dump_json(indent=2))
+
+    def _take_on(self, job: Job) -> None:
+        self.jobs[job.spec.job_id] = job
+        if not job.state.status.is_final:
+            self._tasks[job.spec.job_id] = asyncio.create_task(self._drive(job))
+
+    async def _drive(self, job: Job) -> None:
+        """The outermost loop of one job: attempt after attempt, until the job is final."""
+        while not job.state.status.is_final and not self._stopping.is_set():
+            try:
+                number = await asyncio.to_thread(job.current_attempt)
+                await Attempt(self.root, job, number, self._settings).run(self._stopping)
+            except OSError:
+                logger.exception("job %s: trying again in %s s", job.spec.job_id, _DISK_RETRY_S)
+                await pause(self._stopping, _DISK_RETRY_S)
+            except Exception:
+                logger.exception("job %s is no longer followed; restart the agent", job.spec.job_id)
+                raise
+
+
+def store_dataset(root: AgentRoot, source: Path, dataset: DatasetReference) -> None:
+    """Copy a training file to where the host keeps it, unless it is there already. Blocks."""
+    target = dataset_path(root, dataset)
+    if target.exists() and file_sha256(target) == dataset.sha256:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + PARTIAL_SUFFIX)
+    shutil.copyfile(source, partial)
+    os.replace(partial, target)
+
+
+def _require_same(known: JobSpec, asked: JobSpec) -> None:
+    if not known.same_work_as(asked):
+        raise JobConflict(
+            f"Job {known.job_id} exists with another spec; give the new job another id."
+        )
+
+
+async def _until_cancelling(job: Job) -> None:
+    async def seen() -> None:
+        while not job.state.status.is_final:
+            if job.last_event(job.state.attempt, CancelRequested) is not None:
+                return
+            await job.changed.wait()
+
+    try:
+        await asyncio.wait_for(seen(), _CANCEL_SEEN_S)
+    except TimeoutError:
+        logger.warning("job %s: cancel.json is written, not yet acted upon", job.spec.job_id)

@@ -1,0 +1,150 @@
+"""Values to rows and back; knows the tables, but no connection.
+
+Rows are built from the events' own JSON, in which a number that is not finite is null.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from shared.events import AdapterSaved, Evaluation, JournalRecord, Metrics
+from shared.job_spec import JobSpec
+from shared.job_state import JobState
+from shared.lifecycle import JobStatus
+from shared.store.stored import StoredJob
+
+_MEASURED = (
+    "loss",
+    "grad_norm",
+    "learning_rate",
+    "tokens",
+    "supervised_tokens",
+    "step_s",
+    "memory_bytes",
+)
+
+
+def job_row(job: StoredJob) -> dict[str, Any]:
+    """All columns of `training_jobs`."""
+    return {
+        "id": job.job_id,
+        "name": job.spec.name,
+        "host": job.host,
+        "retry_of": job.retry_of,
+        "spec": json.loads(job.spec.model_dump_json()),
+        "created_at": job.created_at,
+        **state_columns(job.state, job.error_message, job.updated_at),
+    }
+
+
+def state_columns(
+    state: JobState, error_message: str | None, updated_at: datetime
+) -> dict[str, Any]:
+    """The columns of `training_jobs` that change as the job goes on."""
+    return {
+        "state": json.loads(state.model_dump_json()),
+        "cursor_attempt": state.attempt,
+        "cursor_seq": state.seq,
+        "status": state.status.value,
+        "activity": state.activity,
+        "stop_reason": state.stop_reason,
+        "error_message": error_message,
+        "updated_at": updated_at,
+        "started_at": state.started_at,
+        "completed_at": state.ended_at,
+    }
+
+
+def job_of(row: RowMapping) -> StoredJob:
+    """The job in a row of `training_jobs`."""
+    return StoredJob(
+        spec=JobSpec.model_validate_json(json.dumps(row["spec"])),
+        state=JobState.model_validate_json(json.dumps(row["state"])),
+        host=row["host"],
+        retry_of=row["retry_of"],
+        error_message=row["error_message"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def error_message_of(state: JobState) -> str | None:
+    """Why the job failed, in words; None while it did not."""
+    if state.status is not JobStatus.FAILED:
+        return None
+    return ": ".join(str(part) for part in (state.stop_reason, state.detail) if part)
+
+
+def event_row(record: JournalRecord) -> dict[str, Any]:
+    """A row of `job_events`."""
+    return {
+        "training_job_id": record.job_id,
+        "attempt": record.attempt,
+        "seq": record.seq,
+        "time": record.time,
+        "trainer_offset": record.trainer_offset,
+        "kind": record.event.kind,
+        "body": json.loads(record.event.model_dump_json()),
+    }
+
+
+def record_of(row: RowMapping) -> JournalRecord:
+    """The record in a row of `job_events`."""
+    return JournalRecord(
+        job_id=row["training_job_id"],
+        attempt=row["attempt"],
+        seq=row["seq"],
+        time=row["time"],
+        trainer_offset=row["trainer_offset"],
+        event=row["body"],
+    )
+
+
+def metrics_row(record: JournalRecord) -> dict[str, Any] | None:
+    """A row of `training_metrics_history`, with only the columns that this event fills.
+
+    None for an event that measures nothing.
+    """
+    event = record.event
+    if not isinstance(event, Metrics | Evaluation):
+        return None
+    body = json.loads(event.model_dump_json())
+    row = {
+        "training_job_id": record.job_id,
+        "attempt": record.attempt,
+        "step": event.step,
+        "time": record.time,
+        "epoch": event.epoch,
+    }
+    if isinstance(event, Metrics):
+        return {**row, **{name: body[name] for name in _MEASURED}}
+    return {
+        **row,
+        "eval_loss": body["loss"],
+        "eval_supervised_tokens": event.supervised_tokens,
+    }
+
+
+def artifact_row(
+    job: StoredJob, saved: AdapterSaved, verified: JournalRecord, evaluated: Evaluation | None
+) -> dict[str, Any]:
+    """A row of `model_artifacts`, for an adapter that was saved and then verified."""
+    hyperparameters = job.spec.hyperparameters
+    names = {"lora_r", "lora_alpha", "lora_dropout", "target_modules"}
+    return {
+        "training_job_id": job.job_id,
+        "attempt": verified.attempt,
+        "path": saved.path,
+        "manifest_sha256": saved.manifest_sha256,
+        "size_bytes": saved.size_bytes,
+        "base_model": job.spec.base_model,
+        "base_model_revision": job.spec.base_model_revision,
+        "lora_config": hyperparameters.model_dump(mode="json", include=names),
+        "eval_loss": evaluated.loss if evaluated else None,
+        "perplexity": evaluated.perplexity if evaluated else None,
+        "created_at": verified.time,
+    }

@@ -1,0 +1,160 @@
+"""The tables, in types that SQLite and PostgreSQL share.
+
+Names follow the web application; numbers are double precision, because its NUMERIC columns
+overflow (epoch 100) or round to 0 (learning rate 4e-9). Changing a table means a new module in
+`migrations/versions` and a new `HEAD_REVISION`; a test holds the three together.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+from shared.lifecycle import JobStatus
+
+HEAD_REVISION = "0001"
+"""The newest migration. A database that says so is opened without importing Alembic."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment; stored in UTC, since SQLite keeps no offset."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _job_column() -> Column[Any]:
+    owner = ForeignKey("training_jobs.id", ondelete="CASCADE")
+    return Column("training_job_id", String(63), owner, nullable=False)
+
+
+_ALLOWED_STATUSES = ", ".join(f"'{status}'" for status in JobStatus)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+training_files = Table(
+    "training_files",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("conversations", Integer, nullable=False),
+    Column("turns", Integer, nullable=False),
+    Column("trained_targets", Integer, nullable=False),
+    Column("tokens", BigInteger),
+    Column("errors", Integer, nullable=False),
+    Column("warnings", Integer, nullable=False),
+    Column("checked_at", UtcDateTime, nullable=False),
+)
+
+training_jobs = Table(
+    "training_jobs",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("retry_of", String(63)),
+    Column("spec", JSON, nullable=False),
+    # The folded JobState; the columns below repeat what queries and other readers need of it.
+    Column("state", JSON, nullable=False),
+    Column("cursor_attempt", Integer, nullable=False),
+    Column("cursor_seq", Integer, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("activity", String(40)),
+    Column("stop_reason", String(40)),
+    Column("error_message", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("completed_at", UtcDateTime),
+    CheckConstraint(f"status IN ({_ALLOWED_STATUSES})", name="status"),
+    Index("ix_training_jobs_status", "status"),
+    Index("ix_training_jobs_created_at", "created_at"),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    _job_column(),
+    Column("attempt", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("trainer_offset", BigInteger, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("body", JSON, nullable=False),
+    PrimaryKeyConstraint("training_job_id", "attempt", "seq"),
+)
+
+training_metrics_history = Table(
+    "training_metrics_history",
+    metadata,
+    _job_column(),
+    Column("attempt", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("epoch", Double, nullable=False),
+    # Null where the number was not finite, and on a row that holds only an evaluation.
+    Column("loss", Double),
+    Column("grad_norm", Double),
+    Column("learning_rate", Double),
+    # Null on a row that holds only an evaluation.
+    Column("tokens", BigInteger),
+    Column("supervised_tokens", BigInteger),
+    Column("step_s", Double),
+    Column("memory_bytes", BigInteger),
+    Column("eval_loss", Double),
+    Column("eval_supervised_tokens", BigInteger),
+    PrimaryKeyConstraint("training_job_id", "attempt", "step"),
+)
+
+model_artifacts = Table(
+    "model_artifacts",
+    metadata,
+    _job_column(),
+    Column("attempt", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("base_model", Text, nullable=False),
+    Column("base_model_revision", Text),
+    Column("lora_config", JSON, nullable=False),
+    Column("eval_loss", Double),
+    Column("perplexity", Double),
+    Column("created_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("training_job_id", "attempt"),
+)

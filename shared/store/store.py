@@ -1,0 +1,317 @@
+"""The console's own memory: jobs, their events, metrics, adapters and training files.
+
+A copy of what agents report is written together with the cursor, in one transaction, so that
+receiving a record twice changes nothing and losing one is noticed. The store decides nothing; the
+status is the fold of the records, and once it is final it stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import Table, insert, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from shared.errors import InvalidJobSpec, StoreError, UnknownJob
+from shared.events import AdapterSaved, AdapterVerified, Evaluation, JournalRecord, utc_now
+from shared.job_spec import JobSpec
+from shared.job_state import JobState, fold
+from shared.lifecycle import FINAL_STATUSES, JobStatus
+from shared.store import rows
+from shared.store.cursor import records_after
+from shared.store.engine import READS_ONLY, create_engine, migrate
+from shared.store.failures import translated
+from shared.store.schema import (
+    job_events,
+    model_artifacts,
+    training_files,
+    training_jobs,
+    training_metrics_history,
+)
+from shared.store.stored import (
+    Applied,
+    MetricsPoint,
+    StoredArtifact,
+    StoredFile,
+    StoredJob,
+    latest_by_step,
+)
+
+_Event = TypeVar("_Event", bound=BaseModel)
+
+
+@asynccontextmanager
+async def open_store(where: str | Path) -> AsyncIterator[Store]:
+    """The store at a path (SQLite) or a database URL, created or migrated as needed.
+
+    Raises:
+        StoreError: it cannot be opened, is damaged, or was made by a newer version.
+    """
+    with translated(str(where) if isinstance(where, Path) else "database"):
+        engine, name = create_engine(where)
+    try:
+        with translated(name):
+            await migrate(engine, name)
+        yield Store(engine, name)
+    finally:
+        await engine.dispose()
+
+
+class Store:
+    """Reads and writes of the console; every method is one transaction."""
+
+    def __init__(self, engine: AsyncEngine, where: str) -> None:
+        self._engine = engine
+        self._where = where
+
+    async def add_job(
+        self, spec: JobSpec, host: str, retry_of: str | None = None
+    ) -> tuple[StoredJob, bool]:
+        """Write down the intent, before anything is asked of a machine.
+
+        Returns the job, and False if the same one was there already.
+
+        Raises:
+            InvalidJobSpec: the id belongs to a job with another spec.
+        """
+        now = utc_now()
+        job = StoredJob(spec, JobState(), host, retry_of, None, created_at=now, updated_at=now)
+        async with self._writing() as connection:
+            known = await _find(connection, spec.job_id)
+            if known is None:
+                await connection.execute(insert(training_jobs), rows.job_row(job))
+                return job, True
+        if not known.spec.same_work_as(spec):
+            raise InvalidJobSpec(
+                f"job {spec.job_id} exists with other settings or another dataset: "
+                "choose another --job-id."
+            )
+        return known, False
+
+    async def get_job(self, job_id: str) -> StoredJob:
+        """The job with this id, or the only one whose id begins so.
+
+        Raises:
+            UnknownJob: none, or several.
+        """
+        async with self._reading() as connection:
+            exact = await _find(connection, job_id)
+            if exact is not None:
+                return exact
+            query = select(training_jobs).where(
+                training_jobs.c.id.startswith(job_id, autoescape=True)
+            )
+            found = (await connection.execute(query.limit(6))).mappings().all()
+        if len(found) == 1 and job_id:
+            return rows.job_of(found[0])
+        if found and job_id:
+            several = ", ".join(row["id"] for row in found[:5])
+            raise UnknownJob(f"{job_id!r} fits several jobs: {several}. Type more of the id.")
+        raise UnknownJob(f"there is no job {job_id!r}. `brightrun jobs` lists them.")
+
+    async def list_jobs(self, statuses: Iterable[JobStatus] = ()) -> list[StoredJob]:
+        """Newest first; only those with one of `statuses`, if any are given."""
+        query = select(training_jobs).order_by(
+            training_jobs.c.created_at.desc(), training_jobs.c.id.desc()
+        )
+        if wanted := [status.value for status in statuses]:
+            query = query.where(training_jobs.c.status.in_(wanted))
+        async with self._reading() as connection:
+            return [rows.job_of(row) for row in (await connection.execute(query)).mappings()]
+
+    async def apply_records(self, job_id: str, records: Iterable[JournalRecord]) -> Applied:
+        """Take over what the agent reports: events, metrics, state and cursor, or none of it.
+
+        Returns the job, and the records that were new to the store.
+
+        Raises:
+            ProtocolError: a gap, or a record of another job; nothing was written.
+            UnknownJob: the store has no such job.
+        """
+        async with self._writing() as connection:
+            job = await _find(connection, job_id, lock=True)
+            if job is None:
+                raise UnknownJob(f"there is no job {job_id!r}.")
+            fresh = records_after(job.cursor, job_id, records)
+            if not fresh:
+                return Applied(job, ())
+            await self._insert_events(connection, fresh)
+            await self._upsert_metrics(connection, fresh)
+            state = fold(fresh, job.state)
+            job = await _save_state(connection, job, state, rows.error_message_of(state))
+            await self._record_artifacts(connection, job, fresh)
+        return Applied(job, tuple(fresh))
+
+    async def settle_job(
+        self,
+        job_id: str,
+        status: Literal[JobStatus.FAILED, JobStatus.CANCELLED],
+        detail: str,
+    ) -> StoredJob:
+        """End a job that no agent has ever accepted; a job that is final stays as it is."""
+        async with self._writing() as connection:
+            job = await _find(connection, job_id, lock=True)
+            if job is None:
+                raise UnknownJob(f"there is no job {job_id!r}.")
+            if job.status.is_final:
+                return job
+            changes = {
+                "status": status,
+                "activity": None,
+                "detail": detail,
+                "ended_at": utc_now(),
+            }
+            return await _save_state(
+                connection, job, job.state.model_copy(update=changes), error_message=detail
+            )
+
+    async def events(self, job_id: str, last: int | None = None) -> list[JournalRecord]:
+        """The job's records in order; with `last`, only that many of the newest."""
+        columns = job_events.c
+        query = (
+            select(job_events)
+            .where(columns.training_job_id == job_id)
+            .order_by(columns.attempt.desc(), columns.seq.desc())
+            .limit(last)
+        )
+        async with self._reading() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [rows.record_of(row) for row in reversed(found)]
+
+    async def metrics(self, job_id: str) -> list[MetricsPoint]:
+        """For each step what the latest attempt measured, in order of the steps."""
+        columns = training_metrics_history.c
+        wanted = [column for column in columns if column is not columns.training_job_id]
+        query = (
+            select(*wanted)
+            .where(columns.training_job_id == job_id)
+            .order_by(columns.step, columns.attempt)
+        )
+        async with self._reading() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return latest_by_step(MetricsPoint(**row) for row in found)
+
+    async def artifacts(self, job_id: str) -> list[StoredArtifact]:
+        """The verified adapters of a job, newest first."""
+        query = (
+            select(model_artifacts)
+            .where(model_artifacts.c.training_job_id == job_id)
+            .order_by(model_artifacts.c.attempt.desc())
+        )
+        async with self._reading() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [StoredArtifact(**row) for row in found]
+
+    async def record_file(self, file: StoredFile) -> None:
+        """Remember a checked training file; the same content again replaces what was known."""
+        async with self._writing() as connection:
+            await self._upsert(connection, training_files, asdict(file))
+
+    async def files(self) -> list[StoredFile]:
+        """The training files that were checked here, last checked first."""
+        query = select(training_files).order_by(training_files.c.checked_at.desc())
+        async with self._reading() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [StoredFile(**row) for row in found]
+
+    async def _insert_events(
+        self, connection: AsyncConnection, records: list[JournalRecord]
+    ) -> None:
+        statement = self._insert(job_events).on_conflict_do_nothing()
+        await connection.execute(statement, [rows.event_row(record) for record in records])
+
+    async def _upsert_metrics(
+        self, connection: AsyncConnection, records: list[JournalRecord]
+    ) -> None:
+        for record in records:
+            if (row := rows.metrics_row(record)) is not None:
+                await self._upsert(connection, training_metrics_history, row)
+
+    async def _record_artifacts(
+        self, connection: AsyncConnection, job: StoredJob, records: list[JournalRecord]
+    ) -> None:
+        for record in records:
+            if not isinstance(record.event, AdapterVerified):
+                continue
+            saved = await _last_event(connection, record, AdapterSaved)
+            if saved is None or saved.manifest_sha256 != record.event.manifest_sha256:
+                continue  # What was verified is not what was saved: no adapter to speak of.
+            evaluated = await _last_event(connection, record, Evaluation)
+            row = rows.artifact_row(job, saved, record, evaluated)
+            await self._upsert(connection, model_artifacts, row)
+
+    async def _upsert(self, connection: AsyncConnection, table: Table, row: dict[str, Any]) -> None:
+        """Insert the row, or overwrite those columns of the one with its primary key."""
+        key = [column.name for column in table.primary_key]
+        statement = self._insert(table).values(row)
+        changed = {name: statement.excluded[name] for name in row if name not in key}
+        await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+
+    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT that knows ON CONFLICT: the same words in both dialects."""
+        if self._engine.dialect.name == "postgresql":
+            return postgresql.insert(table)
+        return sqlite.insert(table)
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        with translated(self._where):
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        engine = self._engine.execution_options(**{READS_ONLY: True})
+        with translated(self._where):
+            async with engine.connect() as connection:
+                yield connection
+
+
+async def _find(
+    connection: AsyncConnection, job_id: str, *, lock: bool = False
+) -> StoredJob | None:
+    query = select(training_jobs).where(training_jobs.c.id == job_id)
+    if lock:  # SQLite leaves it out: there the whole transaction has its turn.
+        query = query.with_for_update()
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else rows.job_of(row)
+
+
+async def _save_state(
+    connection: AsyncConnection, job: StoredJob, state: JobState, error_message: str | None
+) -> StoredJob:
+    now = utc_now()
+    final = [status.value for status in FINAL_STATUSES]
+    columns = training_jobs.c
+    statement = (
+        update(training_jobs)
+        .where(columns.id == job.job_id)
+        .where(or_(columns.status.not_in(final), columns.status == state.status.value))
+        .values(rows.state_columns(state, error_message, now))
+    )
+    result = await connection.execute(statement)
+    if result.rowcount != 1:
+        raise StoreError(f"{job.job_id}: its status is final and cannot become {state.status}.")
+    return replace(job, state=state, error_message=error_message, updated_at=now)
+
+
+async def _last_event(
+    connection: AsyncConnection, before: JournalRecord, kind: type[_Event]
+) -> _Event | None:
+    columns = job_events.c
+    query = (
+        select(columns.body)
+        .where(columns.training_job_id == before.job_id)
+        .where(columns.kind == kind.model_fields["kind"].default)
+        .where(tuple_(columns.attempt, columns.seq) < (before.attempt, before.seq))
+        .order_by(columns.attempt.desc(), columns.seq.desc())
+        .limit(1)
+    )
+    body = await connection.scalar(query)
+    return None if body is None else kind.model_validate(body)

@@ -1,0 +1,180 @@
+"""A trainer without torch: real events, checkpoints and adapter, made-up losses.
+
+    python stand_in_trainer.py ATTEMPT_DIRECTORY
+
+It behaves as the `key=value` words of the job's notes say:
+    steps=N delay=SECONDS      optimizer steps, and how long each takes
+    at=STEP dies=HOW until=N   at that step `crash`, `kill` itself, `hang`, or end with `exit0`;
+                               in attempts up to N (1 by default)
+    flood=LINES                so many lines to stdout before the first step
+    chatter=EVENTS             so many log events before the first step
+    garbage=1                  a line that is no event
+    stubborn=1                 ignores SIGTERM
+    child=1                    starts a process that outlives it, and writes its pid to child.pid
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from agent.run_directory import AttemptDirectory, checkpoint_name
+from shared import events, manifest
+from shared.lifecycle import Activity, JobStatus, StopReason
+
+
+class StandInTrainer:
+    def __init__(self, directory: AttemptDirectory) -> None:
+        self.directory = directory
+        self.spec = directory.read_spec()
+        self.words = dict(word.split("=", 1) for word in self.spec.job.notes.split())
+        self.steps = int(self.words.get("steps", "4"))
+        self.file = directory.trainer_events_path.open("ab", buffering=0)
+        self.is_told_to_stop = False
+        self.is_told_to_save = False
+
+    def run(self) -> int:
+        self._listen()
+        self._prelude()
+        for step in range(self._resume() + 1, self.steps + 1):
+            time.sleep(float(self.words.get("delay", "0")))
+            self._perhaps_die(step)
+            self._write_metrics(step)
+            if self.is_told_to_save or self.is_told_to_stop or step % 2 == 0:
+                self._save(step)
+            if self.is_told_to_stop:
+                return self._finish(StopReason.TRAINER_KILLED, f"SIGTERM; saved step {step}", 75)
+            if self.spec.job.dry_run:
+                return self._finish(StopReason.DRY_RUN_PASSED, "", 0)
+        self._save_adapter()
+        return self._finish(StopReason.COMPLETED, "", 0)
+
+    def write(self, event: events.Event) -> None:
+        record = events.TrainerRecord(time=events.utc_now(), event=event)
+        self.file.write(events.encode(record).encode() + b"\n")
+
+    def _listen(self) -> None:
+        def stop(*_: object) -> None:
+            self.is_told_to_stop = True
+
+        def save(*_: object) -> None:
+            self.is_told_to_save = True
+
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in self.words else stop)
+        signal.signal(signal.SIGUSR1, save)
+
+    def _prelude(self) -> None:
+        if "child" in self.words:
+            child = subprocess.Popen(["sleep", "600"])
+            (self.directory.path / "child.pid").write_text(str(child.pid))
+        for number in range(int(self.words.get("flood", "0"))):
+            print(f"line {number} of the flood")
+        for number in range(int(self.words.get("chatter", "0"))):
+            self.write(events.LogLine(message=f"{number} ".ljust(200, "-")))
+        print("the stand-in trainer écrit", os.environ.get("BRIGHTRUN_SECRET", "no secret"))
+        sys.stdout.flush()
+        if "garbage" in self.words:
+            self.file.write(b'{"time": "now", "event": {"kind": "confetti"}}\n')
+        self._enter(JobStatus.PREPROCESSING, Activity.CHECKING_DATASET)
+        self._enter(JobStatus.MODEL_LOADED, Activity.LOADING_MODEL)
+        self.write(
+            events.RunFacts(
+                conversations=2,
+                held_out_conversations=0,
+                targets=4,
+                tokens_per_epoch=100,
+                supervised_tokens_per_epoch=50,
+                total_steps=self.steps,
+                trainable_parameters=8,
+                base_model=self.spec.job.base_model,
+                device="none",
+                optim="none",
+                quantization="none",
+            )
+        )
+
+    def _resume(self) -> int:
+        self._enter(JobStatus.TRAINING, Activity.TRAINING)
+        for earlier in self.directory.earlier():
+            for path in sorted(earlier.checkpoints_path.glob("step-????????"), reverse=True):
+                step = int(manifest.verify(path)["step"])
+                self.write(events.Resumed(step=step, path=str(path)))
+                return step
+        return 0
+
+    def _enter(self, status: JobStatus, activity: Activity) -> None:
+        self.write(events.StageEntered(status=status, activity=activity))
+
+    def _perhaps_die(self, step: int) -> None:
+        is_time = step == int(self.words.get("at", "0"))
+        if not is_time or self.spec.attempt > int(self.words.get("until", "1")):
+            return
+        match self.words["dies"]:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                while not self.is_told_to_stop:
+                    time.sleep(0.05)
+            case "exit0":
+                sys.exit(0)
+            case "crash":
+                raise RuntimeError("the stand-in trainer crashes as told")
+
+    def _write_metrics(self, step: int) -> None:
+        self.write(
+            events.Metrics(
+                step=step,
+                epoch=step / self.steps,
+                loss=2.0 / step,
+                grad_norm=1.0,
+                learning_rate=1e-4,
+                tokens=100,
+                supervised_tokens=50,
+                step_s=0.1,
+            )
+        )
+
+    def _save(self, step: int) -> None:
+        path = self.directory.checkpoints_path / checkpoint_name(step)
+        self.is_told_to_save = False
+        manifest.commit(path, lambda partial: _write_weights(partial, {"step": step}))
+        self.write(
+            events.CheckpointCommitted(
+                step=step,
+                path=str(path),
+                manifest_sha256=manifest.manifest_sha256(path),
+                size_bytes=10,
+                seconds=0.0,
+            )
+        )
+
+    def _save_adapter(self) -> None:
+        path = self.directory.adapter_path
+        self._enter(JobStatus.TRAINING, Activity.SAVING_ADAPTER)
+        manifest.commit(path, lambda partial: _write_weights(partial, {"job": "stand-in"}))
+        digest = manifest.manifest_sha256(path)
+        self.write(events.AdapterSaved(path=str(path), manifest_sha256=digest, size_bytes=10))
+        self.write(
+            events.AdapterVerified(
+                manifest_sha256=digest, prompt="Hello", generated="world", generated_tokens=1
+            )
+        )
+
+    def _finish(self, reason: StopReason, detail: str, exit_code: int) -> int:
+        self.write(events.TrainerFinished(stop_reason=reason, detail=detail))
+        return exit_code
+
+
+def _write_weights(partial: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    (partial / "adapter_config.json").write_text('{"r": 8}')
+    (partial / "adapter_model.safetensors").write_bytes(b"0123456789")
+    return facts
+
+
+if __name__ == "__main__":
+    sys.exit(StandInTrainer(AttemptDirectory(Path(sys.argv[1]))).run())

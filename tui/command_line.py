@@ -1,0 +1,219 @@
+"""What can be typed: every command with its options, and nothing else.
+
+A command imports what it needs when it runs, so that `--help` loads neither pydantic nor SQLAlchemy
+nor httpx. The commands themselves are in `tui/commands/`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from shared.lifecycle import JobStatus
+from tui import exit_codes
+from tui.commands.completion import complete_job_id
+
+app = typer.Typer(
+    name="brightrun",
+    help="Trains LoRA adapters on conversation datasets, and follows the jobs from a terminal.",
+    epilog=exit_codes.HELP,
+    no_args_is_help=True,
+    # Tracebacks with local variables would print whatever a local holds, secrets included.
+    pretty_exceptions_enable=False,
+    # Plain help: loading Rich for its panels doubles the time of `--help`.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+dataset_app = typer.Typer(help="Looks into training files.", no_args_is_help=True)
+app.add_typer(dataset_app, name="dataset")
+
+Job = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="A job's id, or the beginning of one.",
+        autocompletion=complete_job_id,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; messages on stderr.")]
+Model = Annotated[
+    str, typer.Option(help="Base model: tiny, smollm2, a directory, or a model id of the hub.")
+]
+
+
+def finish(command: Coroutine[Any, Any, int], interrupted: str = "interrupted.") -> None:
+    """Run a command to its exit code; Ctrl-C says `interrupted` and returns 130."""
+    import asyncio
+
+    try:
+        code = asyncio.run(command)
+    except KeyboardInterrupt:
+        print(f"\n{interrupted}", file=sys.stderr)
+        code = exit_codes.INTERRUPTED
+    raise typer.Exit(code)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from tui.cli import version_line
+
+        print(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def brightrun(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
+
+
+@app.command()
+def start(
+    dataset: Annotated[Path, typer.Option(help="The training file.")],
+    preset: Annotated[
+        Literal["conservative", "balanced", "aggressive"], typer.Option(help="Starting point.")
+    ] = "balanced",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A hyperparameter: --set learning_rate=1e-4."
+        ),
+    ] = None,
+    model: Model = "tiny",
+    revision: Annotated[str | None, typer.Option(help="Revision of a model of the hub.")] = None,
+    name: Annotated[str | None, typer.Option(help="3 to 100 characters; else the file's.")] = None,
+    notes: Annotated[str, typer.Option(help="Free text, kept with the job.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; give it again for more.")] = None,
+    job_id: Annotated[
+        str | None,
+        typer.Option(help="Your own id: starting the same job again then changes nothing."),
+    ] = None,
+    host: Annotated[Literal["local"], typer.Option(help="Where it runs.")] = "local",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Up to the first step, on ten examples; no adapter.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch it once it is started.")] = False,
+    cut_targets: Annotated[
+        Literal["exclude", "train"], typer.Option(help="Answers that end in mid-sentence.")
+    ] = "exclude",
+    over_long: Annotated[
+        Literal["refuse", "exclude"], typer.Option(help="Longer than max_seq_length.")
+    ] = "refuse",
+    as_json: AsJson = False,
+) -> None:
+    """Check a training file and start a job on it."""
+    from tui.commands.start import StartOptions, start_job
+
+    options = StartOptions(
+        dataset=dataset,
+        hyperparameters=tuple(set_ or ()),
+        watch=watch,
+        host=host,
+        as_json=as_json,
+        values={
+            "preset": preset,
+            "base_model": model,
+            "base_model_revision": revision,
+            "name": name,
+            "notes": notes,
+            "tags": tuple(tag or ()),
+            "job_id": job_id,
+            "dry_run": dry_run,
+            "cut_targets": cut_targets,
+            "over_long": over_long,
+        },
+    )
+    finish(start_job(options), "interrupted; `brightrun jobs` shows whether the job was started.")
+
+
+@app.command()
+def jobs(
+    status: Annotated[
+        list[JobStatus] | None, typer.Option(help="Only these; give it again for more.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the jobs, newest first."""
+    from tui.commands.jobs import list_jobs
+
+    finish(list_jobs(status or [], as_json=as_json))
+
+
+@app.command()
+def show(job: Job, as_json: AsJson = False) -> None:
+    """Show one job: its figures, settings and last events."""
+    from tui.commands.show import show_job
+
+    finish(show_job(job, as_json=as_json))
+
+
+@app.command()
+def watch(job: Job, as_json: AsJson = False) -> None:
+    """Follow a job to its end. Ctrl-C, or closing the terminal, leaves the job running."""
+    from tui.commands.watch import LEFT_RUNNING, watch_job
+
+    finish(watch_job(job, as_json=as_json), LEFT_RUNNING)
+
+
+@app.command()
+def logs(
+    job: Job,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Else the latest.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job's end.")
+    ] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many to begin with.")] = (
+        200
+    ),
+) -> None:
+    """Print the trainer's own output."""
+    from tui.commands.logs import print_logs
+
+    finish(print_logs(job, attempt=attempt, follow=follow, last_lines=lines))
+
+
+@app.command()
+def cancel(job: Job, reason: Annotated[str, typer.Option(help="Kept with the job.")] = "") -> None:
+    """Stop a job; its last checkpoint is kept."""
+    from tui.commands.cancel import cancel_job
+
+    finish(cancel_job(job, reason))
+
+
+@app.command()
+def fetch(
+    job: Job,
+    to: Annotated[Path, typer.Option("--to", help="Directory that receives JOB/.")] = Path(
+        "adapters"
+    ),
+) -> None:
+    """Download and verify a job's adapter; called again, it goes on where it stopped."""
+    from tui.commands.fetch import fetch_job
+
+    finish(fetch_job(job, to), "interrupted; the same command goes on where it stopped.")
+
+
+@dataset_app.command("check")
+def dataset_check(
+    file: Annotated[Path, typer.Argument(help="The training file.")],
+    model: Model = "tiny",
+    max_seq_length: Annotated[int, typer.Option(min=64, help="Longest conversation.")] = 4096,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in a training file, and what is wrong with it. Exit 2 on errors."""
+    from tui.commands.dataset_check import check_file
+
+    raise typer.Exit(
+        check_file(file, model=model, max_seq_length=max_seq_length, strict=strict, as_json=as_json)
+    )

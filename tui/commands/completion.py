@@ -1,0 +1,22 @@
+"""Completes job ids in the shell. Reads the database directly: SQLAlchemy is too slow for a tab."""
+
+from __future__ import annotations
+
+from tui.config import load_config
+
+
+def complete_job_id(incomplete: str) -> list[str]:
+    """The newest ids that begin so; nothing at all if the database cannot be read."""
+    import sqlite3
+    from contextlib import closing
+
+    path = load_config().database_path
+    query = (
+        "SELECT id FROM training_jobs WHERE substr(id, 1, length(?1)) = ?1 "
+        "ORDER BY created_at DESC LIMIT 50"
+    )
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return [row[0] for row in connection.execute(query, (incomplete,))]
+    except sqlite3.Error:
+        return []

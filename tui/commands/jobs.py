@@ -1,0 +1,54 @@
+"""`brightrun jobs`: all jobs, brought up to date as far as their agent answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared.lifecycle import JobStatus
+from tui import exit_codes
+from tui.commands.output import date_and_clock, loss, print_json, print_table, say
+from tui.commands.session import Session, open_session
+from tui.commands.show import unreachable_line
+from tui.services.mirror import Sight
+
+
+async def list_jobs(statuses: Iterable[JobStatus], *, as_json: bool) -> int:
+    """Print the jobs with one of `statuses`; all of them if there are none."""
+    wanted = set(statuses)
+    async with open_session() as session:
+        sights = [
+            sight for sight in await _sights(session) if not wanted or sight.job.status in wanted
+        ]
+    if as_json:
+        print_json([_to_dict(sight) for sight in sights])
+    elif not sights:
+        say("no jobs yet; `brightrun start --dataset FILE` starts one." if not wanted else "none.")
+    else:
+        headers = ["JOB", "NAME", "STATUS", "ACTIVITY", "STEP", "LOSS", "HELD OUT", "CREATED"]
+        print_table(headers, [_row(sight) for sight in sights], shrinking="NAME")
+    for sight in sights:
+        if sight.unreachable is not None:
+            say(f"{sight.job.job_id}: {unreachable_line(sight)}")
+    return exit_codes.OK
+
+
+async def _sights(session: Session) -> list[Sight]:
+    return [await session.mirror.catch_up(job) for job in await session.store.list_jobs()]
+
+
+def _to_dict(sight: Sight) -> dict[str, object]:
+    return {**sight.job.to_dict(), "unreachable": sight.unreachable}
+
+
+def _row(sight: Sight) -> list[str]:
+    job, state = sight.job, sight.job.state
+    return [
+        job.job_id,
+        job.spec.name,
+        job.status,
+        state.activity or "",
+        f"{state.step}/{state.total_steps}" if state.total_steps else "",
+        loss(state.loss),
+        loss(state.eval_loss),
+        date_and_clock(job.created_at),
+    ]

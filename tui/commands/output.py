@@ -1,0 +1,82 @@
+"""How commands print. Foreign text reaches the terminal only as cleaned, markup-free text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shared.clean_text import clean_line
+from tui.services.event_text import number
+
+_PIPE_WIDTH = 1000
+_NARROWEST = 8
+
+STATUS_STYLES = {
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "training": "cyan",
+}
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout. ASCII only, so that no text in it can steer a terminal."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """A message of ours on stderr, cleaned."""
+    print(clean_line(text), file=sys.stderr)
+
+
+def say_line(text: Text | str, *, as_json: bool = False) -> None:
+    """A line for a person: on stdout, or on stderr where stdout is for data."""
+    line = text if isinstance(text, Text) else Text(text)
+    Console(stderr=as_json).print(line, soft_wrap=True, highlight=False)
+
+
+def print_table(headers: list[str], rows: list[list[str]], shrinking: str) -> None:
+    """A plain table on stdout; on a narrow terminal the column `shrinking` is cut first."""
+    cleaned = [[clean_line(cell) for cell in row] for row in rows]
+    # In a pipe nothing is cut off: the next program wants whole values.
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    longest = [max(map(cell_len, column)) for column in zip(headers, *cleaned, strict=True)]
+    others = sum(length + 2 for length in longest) - longest[headers.index(shrinking)]
+    for header in headers:
+        most = max(console.width - others, _NARROWEST) if header == shrinking else None
+        table.add_column(Text(header), no_wrap=True, max_width=most)
+    for row in cleaned:
+        table.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
+    console.print(table)
+
+
+def print_pairs(pairs: list[tuple[str, str]]) -> None:
+    """Names and values in two columns on stdout."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        value = clean_line(value)
+        styled = Text(value, style=STATUS_STYLES.get(value, ""))
+        say_line(Text.assemble((name.ljust(width + 2), "bold"), styled))
+
+
+def clock(moment: datetime) -> str:
+    """Time of day here, `15:04:05`."""
+    return f"{moment.astimezone():%H:%M:%S}"
+
+
+def date_and_clock(moment: datetime | None) -> str:
+    """`2026-11-22 15:04`, here; a dash for None."""
+    return "–" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def loss(value: float | None) -> str:
+    """Losses have four decimals everywhere."""
+    return number(value, ".4f")

@@ -1,0 +1,106 @@
+"""`brightrun show`: one job in full."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from shared.events import JournalRecord, Metrics
+from shared.store.stored import StoredArtifact
+from tui import exit_codes
+from tui.commands.output import clock, date_and_clock, loss, print_json, print_pairs, say, say_line
+from tui.commands.session import open_session
+from tui.services.event_text import describe_event, duration, number, size
+from tui.services.mirror import Sight
+
+_EVENTS_SHOWN = 12
+
+
+async def show_job(job_id: str, *, as_json: bool) -> int:
+    """Print the job as of now, or as it was last seen."""
+    async with open_session() as session:
+        sight = await session.mirror.catch_up(await session.store.get_job(job_id))
+        artifacts = await session.store.artifacts(sight.job.job_id)
+        events = [
+            record
+            for record in await session.store.events(sight.job.job_id)
+            if not isinstance(record.event, Metrics)
+        ]
+    if as_json:
+        print_json(_to_dict(sight, artifacts))
+    else:
+        _print(sight, artifacts, events[-_EVENTS_SHOWN:])
+    if sight.unreachable is not None:
+        say(unreachable_line(sight))
+    return exit_codes.OK
+
+
+def unreachable_line(sight: Sight) -> str:
+    """How old the figures are, and why there are no newer ones."""
+    seen = sight.job.state.last_event_at
+    when = f"last seen {date_and_clock(seen)}" if seen else "never seen"
+    return f"{when}; unreachable: {sight.unreachable}"
+
+
+def _to_dict(sight: Sight, artifacts: list[StoredArtifact]) -> dict[str, object]:
+    described = [
+        {**asdict(artifact), "created_at": artifact.created_at.isoformat()}
+        for artifact in artifacts
+    ]
+    return {**sight.job.to_dict(), "unreachable": sight.unreachable, "artifacts": described}
+
+
+def _print(sight: Sight, artifacts: list[StoredArtifact], events: list[JournalRecord]) -> None:
+    print_pairs([*_identity(sight), *_figures(sight)])
+    for artifact in artifacts:
+        perplexity = number(artifact.perplexity, ".2f")
+        say_line(
+            f"\nadapter {artifact.manifest_sha256[:12]} ({size(artifact.size_bytes)}), "
+            f"perplexity {perplexity}: `brightrun fetch {sight.job.job_id}`"
+        )
+    if events:
+        say_line("")
+    for record in events:
+        say_line(f"{clock(record.time)}  {describe_event(record)}")
+
+
+def _identity(sight: Sight) -> list[tuple[str, str]]:
+    spec = sight.job.spec
+    changed = spec.hyperparameters.model_dump(mode="json", exclude={"target_modules"})
+    revision = f" at {spec.base_model_revision}" if spec.base_model_revision else ""
+    pairs = [
+        ("job", sight.job.job_id),
+        ("name", spec.name),
+        ("notes", spec.notes),
+        ("tags", ", ".join(spec.tags)),
+        ("dataset", f"{spec.dataset.file_name} ({spec.dataset.sha256[:12]})"),
+        ("base model", spec.base_model + revision),
+        ("preset", spec.preset),
+        ("hyperparameters", "  ".join(f"{name}={value}" for name, value in changed.items())),
+        ("host", sight.job.host),
+        ("created", date_and_clock(sight.job.created_at)),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def _figures(sight: Sight) -> list[tuple[str, str]]:
+    state = sight.job.state
+    eta_s = state.eta_s()
+    pairs = [
+        ("status", str(state.status)),
+        ("activity", f"{state.activity or ''} {state.detail}".strip()),
+        ("why", sight.job.error_message or ""),
+        ("advice", state.advice),
+        ("attempt", str(state.attempt) if state.attempt > 1 else ""),
+        ("step", f"{state.step}/{state.total_steps}" if state.total_steps else ""),
+        ("epoch", f"{state.epoch:.2f}" if state.step else ""),
+        ("loss", f"{loss(state.loss)} (first {loss(state.first_loss)})" if state.step else ""),
+        (
+            "held-out loss",
+            f"{loss(state.eval_loss)} (base model {loss(state.base_eval_loss)})"
+            if state.eval_loss is not None
+            else "",
+        ),
+        ("ETA", "" if eta_s is None else duration(eta_s)),
+        ("checkpoint", f"step {state.last_checkpoint_step}" if state.last_checkpoint_step else ""),
+    ]
+    return [(name, value) for name, value in pairs if value]

@@ -1,0 +1,50 @@
+"""`brightrun watch`: follows one job to its end. A watcher can never stop or slow a trainer."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import aclosing
+
+from shared.store.cursor import BEGINNING, Cursor
+from shared.store.stored import Applied
+from tui import exit_codes
+from tui.commands.output import say
+from tui.commands.session import Session, open_session
+from tui.commands.watch_views import JsonView, LiveView, PlainView, WatchView
+
+LEFT_RUNNING = "stopped watching; the job goes on. `brightrun watch JOB` looks again."
+
+
+async def watch_job(job_id: str, *, as_json: bool) -> int:
+    """Watch until the job's status is final; the exit code says how it ended."""
+    async with open_session() as session:
+        job = await session.store.get_job(job_id)
+        return await watch_in(session, job.job_id, as_json=as_json)
+
+
+async def watch_in(session: Session, job_id: str, *, as_json: bool) -> int:
+    """`watch_job`, in a session that is open already."""
+    job = await session.store.get_job(job_id)
+    events = await session.store.events(job_id)
+    seen = Cursor(events[-1].attempt, events[-1].seq) if events else BEGINNING
+    view = _view(as_json=as_json)
+    with view:
+        view.begin(job, await session.store.metrics(job_id), events)
+        async with aclosing(session.mirror.watch(job_id, seen)) as sights:
+            async for sight in sights:
+                if isinstance(sight, Applied):
+                    view.applied(sight)
+                else:
+                    view.unreachable(sight)
+    job = await session.store.get_job(job_id)
+    outcome = f"{job.job_id} {job.status}"
+    say(f"{outcome}: {job.error_message}" if job.error_message else f"{outcome}.")
+    if job.state.advice:
+        say(job.state.advice)
+    return exit_codes.of_status(job.status)
+
+
+def _view(*, as_json: bool) -> WatchView:
+    if as_json:
+        return JsonView()
+    return LiveView() if sys.stdout.isatty() else PlainView()

@@ -1,0 +1,99 @@
+"""What the agent answers, decoded; protocol version 1. Apart from I/O."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import ProtocolError
+from shared.job_spec import JobSpec
+from shared.job_state import JobState
+
+PROTOCOL_VERSION = 1
+
+
+class Answer(BaseModel):
+    """A newer agent may say more; what we do not know is left aside."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Health(Answer):
+    """Who answers, and what it is doing."""
+
+    version: str
+    protocol: int
+    agent_id: str
+    pid: int
+    started_at: datetime
+    running: tuple[str, ...]
+    root: str
+
+
+class StartAnswer(Answer):
+    """`created` is False when the same job had been started before."""
+
+    job_id: str
+    created: bool
+
+
+class JobAnswer(Answer):
+    """A job as the agent's own fold has it."""
+
+    job: JobSpec
+    state: JobState
+
+
+class JobsAnswer(Answer):
+    """All jobs under the agent's root."""
+
+    jobs: tuple[JobAnswer, ...]
+
+
+class LogSlice(Answer):
+    """Part of a trainer's log; offsets and size in bytes."""
+
+    attempt: int
+    offset: int
+    next_offset: int
+    size: int
+    text: str
+
+
+class ArtifactFile(Answer):
+    """One file of an adapter; `path` is relative, as the agent spells it."""
+
+    path: str
+    size_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class ArtifactList(Answer):
+    """The files of the committed adapter, its manifest included."""
+
+    attempt: int
+    files: tuple[ArtifactFile, ...] = Field(min_length=1)
+
+
+class ErrorAnswer(Answer):
+    """Body of every status of 400 and above."""
+
+    detail: str
+
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+def decode_answer(kind: type[AnswerT], content: bytes) -> AnswerT:
+    """Raises ProtocolError for anything that is not such an answer."""
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "body"
+        raise ProtocolError(
+            f"the agent's answer is not a {kind.__name__}: {place}: {first['msg']}. "
+            "Console and agent may be of different versions."
+        ) from error

@@ -1,0 +1,107 @@
+"""One line of text for each event; the same words in the terminal, in logs and in the console.
+
+Events carry foreign text (model output, error messages), so every line is cleaned here.
+"""
+
+from __future__ import annotations
+
+from shared import events
+from shared.clean_text import clean_line
+from shared.job_state import JobState
+
+_LONGEST_TEXT = 160
+
+
+def describe_event(record: events.JournalRecord) -> str:
+    """What happened, without its time."""
+    line = clean_line(_words(record.event))
+    return line if len(line) <= _LONGEST_TEXT else line[: _LONGEST_TEXT - 1] + "…"
+
+
+def describe_step(event: events.Metrics, state: JobState) -> str:
+    """The figures of one optimizer step; `state` knows how many there will be."""
+    of_total = f"/{state.total_steps}" if state.total_steps else ""
+    words = [
+        f"step {event.step}{of_total}",
+        f"epoch {event.epoch:.2f}",
+        f"loss {number(event.loss, '.4f')}",
+        f"lr {number(event.learning_rate, '.2e')}",
+        f"grad_norm {number(event.grad_norm, '.3g')}",
+    ]
+    if event.step_s > 0:
+        words.append(f"{event.tokens / event.step_s:.0f} tokens/s")
+    if (eta_s := state.eta_s()) is not None:
+        words.append(f"ETA {duration(eta_s)}")
+    return "  ".join(words)
+
+
+def number(value: float | None, spec: str) -> str:
+    """The number, or a dash where there is none or it was not finite."""
+    return "–" if value is None else format(value, spec)
+
+
+def duration(seconds: float) -> str:
+    """`0:03:10`; days are hours."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def size(size_bytes: int) -> str:
+    """`414.2 MB`, in powers of ten as disks are sold."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _words(event: events.Event) -> str:
+    match event:
+        case events.AttemptStarted():
+            return f"attempt started by agent {event.agent_version} {event.detail}"
+        case events.TrainerStarted():
+            return f"trainer started (pid {event.trainer_pid})"
+        case events.TrainerAdopted():
+            return f"a new agent found the trainer alive (pid {event.trainer_pid})"
+        case events.CancelRequested():
+            return "cancel requested" + (f": {event.reason}" if event.reason else "")
+        case events.AttemptEnded():
+            follows = "; the next attempt follows" if event.will_retry else ""
+            return f"attempt ended: {event.stop_reason} {event.detail}".rstrip() + follows
+        case events.StageEntered():
+            return f"{event.status}: {event.activity} {event.detail}"
+        case events.RunFacts():
+            return _run_facts(event)
+        case events.Metrics():
+            return f"step {event.step}: loss {number(event.loss, '.4f')}"
+        case events.Evaluation():
+            which = "base model" if event.step == 0 else f"step {event.step}"
+            return (
+                f"held-out loss {number(event.loss, '.4f')}, "
+                f"perplexity {number(event.perplexity, '.2f')} ({which})"
+            )
+        case events.CheckpointCommitted():
+            return f"checkpoint at step {event.step} ({size(event.size_bytes)})"
+        case events.CheckpointRefused():
+            return f"checkpoint refused: {event.path}: {event.reason}"
+        case events.Resumed():
+            return f"resumed after step {event.step} from {event.path}"
+        case events.AdapterSaved():
+            return f"adapter saved ({size(event.size_bytes)}, {event.manifest_sha256[:12]})"
+        case events.AdapterVerified():
+            return f"adapter loads and generates: {event.generated!r}"
+        case events.LogLine():
+            return event.message if event.level == "info" else f"{event.level}: {event.message}"
+        case events.TrainerFinished():
+            return f"trainer finished: {event.stop_reason} {event.detail}"
+
+
+def _run_facts(event: events.RunFacts) -> str:
+    return (
+        f"{event.conversations} conversations ({event.held_out_conversations} held out), "
+        f"{event.targets} targets, {event.tokens_per_epoch} tokens an epoch, "
+        f"{event.total_steps} steps; {event.trainable_parameters} trainable parameters on "
+        f"{event.base_model} ({event.device}, {event.quantization}, {event.optim})"
+    )

@@ -1,0 +1,124 @@
+"""Copies what the agent reports into the store, and hands the new records to whoever watches.
+
+A watcher only reads: nothing here can stop or slow a trainer. While the agent is away, the last
+figures stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.errors import AgentError, AgentRefused, AgentUnreachable, ProtocolError
+from shared.events import utc_now
+from shared.store.cursor import Cursor
+from shared.store.store import Store
+from shared.store.stored import Applied, StoredJob
+from tui.services.hosts.local import LocalHost, revive
+
+_WATCH_PATIENCE_S = 3.0
+"""How long a lost connection is tried again in silence before the watcher is told."""
+_REVIVE_PAUSE_S = 1.0
+_CATCH_UP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The agent does not answer; its trainer may well be running."""
+
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A job, and whether what is known of it is fresh."""
+
+    job: StoredJob
+    unreachable: str | None = None
+    """Why the agent could not be asked; None if it was."""
+
+
+class Mirror:
+    """The store's copy of the jobs on one host."""
+
+    def __init__(self, store: Store, host: LocalHost) -> None:
+        self._store = store
+        self._host = host
+
+    async def watch(
+        self, job_id: str, seen: Cursor | None = None
+    ) -> AsyncGenerator[Applied | Unreachable]:
+        """Follow the job to its end, over any number of lost connections and agents.
+
+        `seen` is how far the watcher knows the job; None: as far as the store does. The watcher
+        gets every record after that, even those which another process stores before this one.
+
+        Yields each batch of records once it is in the store, and `Unreachable` whenever the agent
+        stays away; it is then started again, in case it died, since its job waits for it. A batch
+        without records says that the agent answers again.
+
+        Raises:
+            AgentRefused: the agent does not know the job.
+            ProtocolError: what the agent sends does not hold together.
+        """
+        job = await self._store.get_job(job_id)
+        seen = job.cursor if seen is None else seen
+        since: datetime | None = None
+        while not job.status.is_final or seen < job.cursor:
+            try:
+                async with aclosing(self._follow(job_id, seen)) as batches:
+                    async for applied in batches:
+                        job, since = applied.job, None
+                        seen = Cursor(applied.records[-1].attempt, applied.records[-1].seq)
+                        yield applied
+                if not job.status.is_final:
+                    raise ProtocolError(f"{job_id}: the agent's report ends before the job does.")
+            except AgentUnreachable as error:
+                since = since or utc_now()
+                yield Unreachable(since, str(error))
+                if await revive(self._host):
+                    since = None
+                    yield Applied(job, ())
+                else:
+                    await asyncio.sleep(_REVIVE_PAUSE_S)
+
+    async def _follow(self, job_id: str, after: Cursor) -> AsyncGenerator[Applied]:
+        """Store the agent's records from a cursor on, until the agent has sent its last."""
+        async with (
+            self._host.client() as client,
+            aclosing(client.events(job_id, after, patience_s=_WATCH_PATIENCE_S)) as batches,
+        ):
+            async for records in batches:
+                applied = await self._store.apply_records(job_id, records)
+                yield Applied(applied.job, tuple(records))
+
+    async def catch_up(self, job: StoredJob) -> Sight:
+        """Pull what is there by now, without waiting for more; never starts or awaits an agent."""
+        if job.status.is_final:
+            return Sight(job)
+        try:
+            async with asyncio.timeout(_CATCH_UP_TIMEOUT_S):
+                return Sight(await self._pull(job))
+        except TimeoutError:
+            reason = f"the agent took more than {_CATCH_UP_TIMEOUT_S:.0f} s"
+        except AgentRefused as error:
+            reason = f"the agent does not know it ({error})"
+        except (AgentError, ProtocolError) as error:
+            reason = str(error)
+        return Sight(await self._store.get_job(job.job_id), unreachable=reason)
+
+    async def _pull(self, job: StoredJob) -> StoredJob:
+        async with self._host.client() as client:
+            goal = (await client.job(job.job_id)).state.cursor
+            if job.cursor >= goal:
+                return job
+            async with aclosing(client.events(job.job_id, job.cursor, patience_s=0)) as batches:
+                async for records in batches:
+                    job = (await self._store.apply_records(job.job_id, records)).job
+                    if job.cursor >= goal:
+                        break
+        return job
