@@ -38,7 +38,7 @@ from agent.trainer.base_model import (
     template_renderer,
 )
 from agent.trainer.batches import Example, TrainingData, plan_steps
-from agent.trainer.qlora_trainer import QLoRATrainer
+from agent.trainer.qlora_trainer import QLoRATrainer, adapter_in_fp32
 from shared import events
 from shared.chat_format import IGNORED_LABEL, ChatEncoder, choose_chat_format
 from shared.dataset.conversation import Dataset as TrainingFile
@@ -184,7 +184,7 @@ def our_trainer(
         for row in fold(item)
     ]
     steps = plan_steps([example.target_count for example in examples], ONE_EPOCH)
-    return quiet(
+    return prepared(
         QLoRATrainer(
             data=TrainingData(examples, [], steps, ()),
             observer=Silent(),
@@ -213,7 +213,7 @@ def plain_trainer(
     **settings: Any,
 ) -> SFTTrainer:
     """TRL's own trainer on ready-made ids and labels."""
-    return quiet(
+    return prepared(
         SFTTrainer(
             model=load_quantized(location),
             args=arguments(
@@ -268,9 +268,10 @@ def lora() -> LoraConfig:
     )
 
 
-def quiet(trainer: SFTTrainer) -> SFTTrainer:
-    """No line per step on the terminal."""
+def prepared(trainer: SFTTrainer) -> SFTTrainer:
+    """No line per step on the terminal, and the adapter in fp32 for all: bf16 is slow on CPUs."""
     trainer.remove_callback(PrinterCallback)
+    adapter_in_fp32(trainer.model)
     return trainer
 
 

@@ -1,14 +1,16 @@
-"""TRL's SFTTrainer with four hooks replaced, each where the original gives no guarantee.
+"""TRL's SFTTrainer with a few hooks replaced, each where the original falls short.
 
 - `training_step`: one row of our dataset is a whole optimizer step. Its conversations go through as
   micro-batches without padding, each loss divided by the supervised tokens of the *step*; so the
   gradient is that of one big batch, however many conversations it took to fill it.
+- `compute_loss`: supervised positions only, on every device (see `agent.trainer.loss`).
 - `_get_grad_norm`: a norm that is not finite stops the run before the optimizer applies it.
 - `evaluate`: held-out loss as a mean over tokens; upstream averages the means of batches.
 - saving and restoring: our committed checkpoints (see `agent.trainer.checkpoints`).
 
-Everything else - fused loss on supervised positions, schedule, clipping, precision, devices - is
-upstream's.
+The adapter is held in fp32 as well (`adapter_in_fp32`).
+
+Everything else - optimizer, schedule, clipping, precision, devices, the loop - is upstream's.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from trl import SFTTrainer
 from agent.trainer import checkpoints
 from agent.trainer.batches import Example, TrainingData
 from agent.trainer.failures import NonFinite
+from agent.trainer.loss import has_plain_head, summed_loss
 from shared import events
 
 MicroBatch = dict[str, torch.Tensor]
@@ -59,6 +62,17 @@ class StepCollator:
         return {"micro_batches": [micro_batch(self._examples[i]) for i in row["examples"]]}
 
 
+def adapter_in_fp32(model: torch.nn.Module) -> None:
+    """Hold the trained parameters in fp32.
+
+    TRL leaves the adapter of a quantised base in bf16, and a reload would make it fp32: then a
+    resumed run would differ from an uninterrupted one.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+
+
 class QLoRATrainer(SFTTrainer):
     """Trains the plan of `data`, tells `observer`, and commits checkpoints into `folder`."""
 
@@ -81,6 +95,7 @@ class QLoRATrainer(SFTTrainer):
         self._step_loss = math.nan
         self._step_began = time.monotonic()
         super().__init__(data_collator=StepCollator(data.train), **kwargs)
+        adapter_in_fp32(self.model)
 
     # --- one optimizer step -------------------------------------------------------------------
 
@@ -100,6 +115,25 @@ class QLoRATrainer(SFTTrainer):
         self._require_finite("loss", loss.item(), loss=loss.item())
         self._step_loss = loss.item()
         return loss
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: MicroBatch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Summed loss of a micro-batch over `num_items_in_batch`, a scalar in nats."""
+        base = self.model.get_base_model()
+        if return_outputs or num_items_in_batch is None or not has_plain_head(base.config):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        backbone = base.base_model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+        )
+        loss = summed_loss(
+            backbone.last_hidden_state, inputs["labels"], base.get_output_embeddings()
+        )
+        return loss / num_items_in_batch
 
     def _get_grad_norm(
         self, model: torch.nn.Module, grad_norm: torch.Tensor | float | None = None

@@ -103,11 +103,6 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
         callbacks=[saver],
     )
     trainer.remove_callback(PrinterCallback)
-    # TRL leaves adapters on a quantised base in bf16, and a reload would make them fp32: then a
-    # resumed run differs from an uninterrupted one.
-    for parameter in trainer.model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.float32)
     facts = run_facts(spec, data, trainer)
     writer.write(facts)
     enter(writer, JobStatus.MODEL_LOADED, Activity.TRAINING)
