@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
-from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerBase
 
 from agent.run_directory import AttemptSpec
 from agent.trainer.checkpoints import Progress
+from agent.trainer.tensor_files import write_tensors
 from shared import events, manifest
 
 ADAPTER_DTYPE = torch.bfloat16
@@ -57,9 +57,11 @@ def save_adapter(
             name: tensor.detach().to("cpu", ADAPTER_DTYPE).contiguous()
             for name, tensor in get_peft_model_state_dict(model).items()
         }
-        save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        write_tensors(tensors, partial / "adapter_model.safetensors")
         config = model.peft_config["default"]
         config.inference_mode = True
+        # A set inside PEFT: sorted, so that the same run gives the same file.
+        config.target_modules = sorted(config.target_modules)
         # The public name, never a path of this machine: whoever loads it brings the base model.
         config.base_model_name_or_path = spec.job.base_model
         config.revision = spec.job.base_model_revision

@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from agent.run_directory import checkpoint_name, checkpoint_step
+from agent.trainer.tensor_files import write_tensors
 from shared import manifest
 from shared.errors import CheckpointRejected, IntegrityError
 
@@ -70,9 +71,9 @@ def save(
     def write_files(partial: Path) -> dict[str, Any]:
         optimizer_tensors, optimizer_scalars = flatten_optimizer(optimizer)
         generator_tensors, generator_scalars = capture_generators()
-        save_file(trainable_parameters(model), partial / PARAMETERS_FILE)
-        save_file(optimizer_tensors, partial / OPTIMIZER_FILE)
-        save_file(generator_tensors, partial / GENERATORS_FILE)
+        write_tensors(trainable_parameters(model), partial / PARAMETERS_FILE)
+        write_tensors(optimizer_tensors, partial / OPTIMIZER_FILE)
+        write_tensors(generator_tensors, partial / GENERATORS_FILE)
         state = {
             "optimizer": optimizer_scalars,
             "scheduler": _plain_scheduler_state(scheduler),

@@ -1,0 +1,75 @@
+"""Builds attempts of a short real job."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.run_directory import AgentRoot, AttemptDirectory, AttemptSpec
+from shared.dataset.sample import SAMPLE_JSON
+from shared.job_spec import DatasetReference, build_job_spec
+
+SHORT = {"batch_size": 1, "gradient_accumulation_steps": 2, "num_epochs": 1, "learning_rate": 5e-3}
+"""Seven optimizer steps on the short file, each under a second."""
+
+
+@pytest.fixture(scope="session")
+def models_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny model is built, once for all tests."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def short_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The seven shortest conversations of the sample."""
+    document = json.loads(SAMPLE_JSON.read_text(encoding="utf-8"))
+    document["conversations"].sort(key=lambda item: len(json.dumps(item)))
+    document["conversations"] = document["conversations"][:7]
+    path = tmp_path_factory.mktemp("dataset") / "short.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+MakeAttempt = Callable[..., AttemptDirectory]
+
+
+@pytest.fixture
+def make_attempt(tmp_path: Path, models_directory: Path, short_dataset: Path) -> MakeAttempt:
+    """`make_attempt(job_id, hyperparameters={...}, dataset=..., **spec)`: attempt 1, to be run."""
+
+    def make(
+        job_id: str = "short-job",
+        hyperparameters: dict[str, Any] | None = None,
+        dataset: Path = short_dataset,
+        **values: Any,
+    ) -> AttemptDirectory:
+        root = AgentRoot(tmp_path)
+        reference = DatasetReference.of(dataset)
+        root.datasets_path.mkdir(exist_ok=True)
+        stored = root.datasets_path / reference.stored_name
+        shutil.copyfile(dataset, stored)
+        job = build_job_spec(
+            reference,
+            {
+                "job_id": job_id,
+                "name": "a short job",
+                "checkpoint_interval_steps": 1,
+                "hyperparameters": {**SHORT, **(hyperparameters or {})},
+                **values,
+            },
+            where="test",
+        )
+        attempt = root.job(job_id).attempt(1)
+        attempt.path.mkdir(parents=True)
+        spec = AttemptSpec(
+            job=job, attempt=1, dataset_path=stored, models_directory=models_directory
+        )
+        attempt.spec_path.write_text(spec.model_dump_json(), encoding="utf-8")
+        return attempt
+
+    return make
