@@ -126,6 +126,9 @@ class ChatEncoder:
         # A copy, because switching special tokens off changes the tokenizer for everybody.
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.encode_special_tokens = True
+        # Some models list a control token without calling it special; text could forge it then.
+        known = [t for t in _special_tokens(chat_format) if tokenizer.token_to_id(t) is not None]
+        self._tokenizer.add_special_tokens(known)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.chat_format = chat_format

@@ -110,7 +110,8 @@ class Hyperparameters(BaseModel):
                 raise InvalidHyperparameter("hyperparameter", name, known)
         merged = {**PRESETS[preset], **values}
         if isinstance(merged.get("target_modules"), str):
-            merged["target_modules"] = tuple(merged["target_modules"].split(","))
+            names = map(str.strip, merged["target_modules"].split(","))
+            merged["target_modules"] = tuple(filter(None, names))
         try:
             return cls.model_validate(merged)
         except ValidationError as error:

@@ -104,7 +104,7 @@ def load_job_file(path: Path) -> tuple[JobSpec, Path]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidJobSpec(f"{path}: cannot be read ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and others are ValueErrors
         raise InvalidJobSpec(f"{path}: is not valid TOML: {error}.") from error
     if not isinstance(values.get("dataset"), str):
         raise InvalidJobSpec(f'{path}: needs a line `dataset = "FILE"` with the training file.')
@@ -126,12 +126,15 @@ def build_job_spec(dataset: DatasetReference, values: dict[str, Any], where: str
     """
     loose = dict(values)
     preset_name = loose.get("preset", Preset.BALANCED)
-    if preset_name not in set(Preset):
+    if preset_name not in list(Preset):
         raise InvalidJobSpec(
             f"{where}: preset = {preset_name!r} is unknown: choose {', '.join(Preset)}."
         )
     preset = Preset(preset_name)
-    hyperparameters = Hyperparameters.from_values(loose.pop("hyperparameters", {}), preset)
+    overrides = loose.pop("hyperparameters", {})
+    if not isinstance(overrides, dict):
+        raise InvalidJobSpec(f"{where}: hyperparameters = {overrides!r} must be a table.")
+    hyperparameters = Hyperparameters.from_values(overrides, preset)
     loose.setdefault("job_id", new_job_id())
     try:
         return JobSpec(**{**loose, "dataset": dataset, "hyperparameters": hyperparameters})

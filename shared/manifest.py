@@ -18,6 +18,7 @@ from shared.errors import IntegrityError
 
 MANIFEST_NAME = "manifest.json"
 PARTIAL_SUFFIX = ".partial"
+REPLACED_SUFFIX = ".replaced"
 
 
 def file_sha256(path: Path) -> str:
@@ -44,10 +45,14 @@ def commit(directory: Path, write_files: Callable[[Path], dict[str, Any]]) -> di
         # A full disk must not stay full of what could not be committed.
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    replaced = directory.with_name(directory.name + REPLACED_SUFFIX)
     if directory.exists():
-        shutil.rmtree(directory)
+        # Renamed first: a kill in mid-removal must not leave a directory that looks damaged.
+        shutil.rmtree(replaced, ignore_errors=True)
+        os.rename(directory, replaced)
     os.rename(partial, directory)
     sync_directory(directory.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
     return manifest
 
 
@@ -60,17 +65,20 @@ def verify(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST_NAME
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        files = dict(manifest["files"])
+        files = {
+            name: (entry["size_bytes"], entry["sha256"])
+            for name, entry in manifest["files"].items()
+        }
     except OSError as error:
         raise IntegrityError(f"{directory}: no readable {MANIFEST_NAME}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{path}: is not a manifest ({error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{path}: is not a manifest ({error!r})") from error
     found = {entry.name for entry in directory.iterdir()} - {MANIFEST_NAME}
     if found != set(files):
         odd = ", ".join(sorted(found ^ set(files)))
         raise IntegrityError(f"{directory}: files do not match the manifest: {odd}")
-    for name, expected in files.items():
-        _verify_file(directory / name, expected)
+    for name, (size_bytes, sha256) in files.items():
+        _verify_file(directory / name, size_bytes, sha256)
     return dict(manifest)
 
 
@@ -105,13 +113,11 @@ def _describe_files(directory: Path) -> dict[str, dict[str, Any]]:
     return described
 
 
-def _verify_file(path: Path, expected: dict[str, Any]) -> None:
-    size_bytes = path.stat().st_size
-    if size_bytes != expected["size_bytes"]:
-        raise IntegrityError(
-            f"{path}: is {size_bytes} bytes, the manifest says {expected['size_bytes']}"
-        )
-    if file_sha256(path) != expected["sha256"]:
+def _verify_file(path: Path, size_bytes: int, sha256: str) -> None:
+    found = path.stat().st_size
+    if found != size_bytes:
+        raise IntegrityError(f"{path}: is {found} bytes, the manifest says {size_bytes}")
+    if file_sha256(path) != sha256:
         raise IntegrityError(f"{path}: its content does not match the manifest's sha256")
 
 

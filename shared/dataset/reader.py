@@ -11,6 +11,7 @@ answer (`target_response` null) is kept as a pair without a target.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ ACCEPTED_SHAPES = f"""\
   - {JSONL_SHAPE}: a first line {{"_meta": ...}}, then one training pair a line"""
 
 _SNIPPET_CHARACTERS = 60
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -36,16 +38,23 @@ def read_dataset(path: Path) -> Dataset:
             the file, the place in it (line and column, or the JSON path) and the text there.
     """
     text = _read_text(path)
-    first_line, _, rest = text.lstrip().partition("\n")
-    if _is_jsonl_start(first_line):
+    first_line, second_line = [*text.lstrip().split("\n", 2), ""][:2]
+    first = _value_of(first_line)
+    if isinstance(first, dict) and ("_meta" in first or "conversation_history" in first):
         leading_lines = text[: len(text) - len(text.lstrip())].count("\n")
         conversations = _read_jsonl(path, text.lstrip(), leading_lines)
         return Dataset(path, JSONL_SHAPE, conversations)
+    if isinstance(first, dict) and isinstance(_value_of(second_line), dict):
+        raise _other_shape(path, f"is JSONL, each line {_describe(first)}")
     document = _parse(path, text, first_line_number=1)
     if isinstance(document, dict) and isinstance(document.get("conversations"), list):
         return Dataset(path, JSON_SHAPE, _read_document(path, document))
-    raise InvalidDataset(
-        f"{path}: {_describe_shape(document, bool(rest))}, which is not a shape that can be read. "
+    raise _other_shape(path, f"is {_describe(document)}")
+
+
+def _other_shape(path: Path, what: str) -> InvalidDataset:
+    return InvalidDataset(
+        f"{path}: {what}, which is not a shape that can be read. "
         f"Accepted shapes:\n{ACCEPTED_SHAPES}"
     )
 
@@ -83,21 +92,19 @@ def _parse(path: Path, text: str, first_line_number: int) -> Any:
         raise InvalidDataset(f"{path}: line {first_line_number}: {error}.") from error
 
 
-def _is_jsonl_start(first_line: str) -> bool:
-    """True if the first line alone is a `_meta` line or a training pair."""
+def _value_of(line: str) -> Any:
+    """The JSON value that this line alone is; None if it is none."""
     try:
-        first = json.loads(first_line)
+        return json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(first, dict) and ("_meta" in first or "conversation_history" in first)
+        return None
 
 
-def _describe_shape(document: Any, has_more_lines: bool) -> str:
+def _describe(document: Any) -> str:
     if isinstance(document, dict):
         keys = ", ".join(f'"{key}"' for key in list(document)[:6]) or "no keys"
-        return f"is a JSON object with {keys}"
-    kind = "list" if isinstance(document, list) else type(document).__name__
-    return f"is a JSON {kind}" + (" over several lines" if has_more_lines else "")
+        return f"a JSON object with {keys}"
+    return f"a JSON {'list' if isinstance(document, list) else type(document).__name__}"
 
 
 # --- one JSON document ------------------------------------------------------------------------
@@ -109,7 +116,9 @@ def _read_document(path: Path, document: dict[str, Any]) -> tuple[Conversation, 
         location = f"conversations[{index}]"
         pairs = _field(path, location, entry, "training_pairs", list)
         metadata = _field(path, location, entry, "conversation_metadata", dict)
-        conversation_id = _field(path, location, metadata, "conversation_id", str)
+        conversation_id = _field(
+            path, f"{location}.conversation_metadata", metadata, "conversation_id", str
+        )
         conversations.append(
             _conversation(
                 conversation_id,
@@ -174,12 +183,7 @@ def _conversation(
 def _read_pair(path: Path, location: str, entry: Any) -> TrainingPair:
     history = _field(path, location, entry, "conversation_history", list)
     user_input = _field(path, location, entry, "current_user_input", str)
-    system_prompt = entry.get("system_prompt") or ""
-    target = entry.get("target_response")
-    if not isinstance(system_prompt, str) or not (target is None or isinstance(target, str)):
-        raise InvalidDataset(
-            f"{path}: {location}: system_prompt and target_response must be text (or null)."
-        )
+    system_prompt = _optional_text(path, location, entry, "system_prompt")
     messages = [
         _read_message(path, f"{location}.conversation_history[{number}]", message)
         for number, message in enumerate(history)
@@ -194,7 +198,7 @@ def _read_pair(path: Path, location: str, entry: Any) -> TrainingPair:
     return TrainingPair(
         turn=turn if isinstance(turn, int) else len(messages) + 1,
         context=(*system, *messages),
-        target=target or None,
+        target=_optional_text(path, location, entry, "target_response") or None,
         location=location,
     )
 
@@ -211,11 +215,16 @@ def _read_message(path: Path, location: str, entry: Any) -> Message:
     return Message(role, _field(path, location, entry, "content", str))
 
 
+def _optional_text(path: Path, location: str, entry: dict[str, Any], name: str) -> str:
+    """The text of a field that may be null or missing; empty then."""
+    return "" if entry.get(name) is None else _field(path, location, entry, name, str)
+
+
 def _field(path: Path, location: str, entry: Any, name: str, kind: type) -> Any:
     """The value of a required field.
 
     Raises:
-        InvalidDataset: it is missing or of another type.
+        InvalidDataset: it is missing, of another type, or text that no encoding can hold.
     """
     if not isinstance(entry, dict):
         raise InvalidDataset(f"{path}: {location}: expected an object, found {_brief(entry)}.")
@@ -225,6 +234,11 @@ def _field(path: Path, location: str, entry: Any, name: str, kind: type) -> Any:
     if not isinstance(value, kind):
         wanted = {"list": "a list", "dict": "an object", "str": "text"}[kind.__name__]
         raise InvalidDataset(f'{path}: {location}: "{name}" must be {wanted}, not {_brief(value)}.')
+    if isinstance(value, str) and (half := _LONE_SURROGATE.search(value)):
+        raise InvalidDataset(
+            f'{path}: {location}: "{name}" holds half a character, {half[0]!r}. '
+            "Write the whole character, or remove the half."
+        )
     return value
 
 

@@ -20,12 +20,9 @@ def split(
 
     With `eval_fraction` above 0 and two conversations or more, at least one is held out.
     """
-    held_out_ids = set(
-        sorted(
-            {conversation.conversation_id for conversation in conversations},
-            key=lambda conversation_id: _rank(seed, conversation_id),
-        )[: _held_out_count(len(conversations), eval_fraction)]
-    )
+    ids = {conversation.conversation_id for conversation in conversations}
+    ordered = sorted(ids, key=lambda conversation_id: _rank(seed, conversation_id))
+    held_out_ids = set(ordered[: _held_out_count(len(ids), eval_fraction)])
     train = [item for item in conversations if item.conversation_id not in held_out_ids]
     held_out = [item for item in conversations if item.conversation_id in held_out_ids]
     return train, held_out
