@@ -11,10 +11,10 @@ import signal
 from pathlib import Path
 
 from agent.attempt import SupervisionSettings
-from agent.narration import narrate
 from agent.run_directory import AgentRoot
 from agent.serve import hold_lock
 from agent.supervisor import Supervisor, store_dataset
+from shared.event_text import describe_record
 from shared.events import decode_journal_record
 from shared.job_spec import JobSpec
 from shared.job_state import JobState, apply
@@ -58,9 +58,9 @@ async def _print_events(supervisor: Supervisor, job_id: str, *, as_json: bool) -
         for line in lines:
             record = decode_journal_record(line)
             state = apply(state, record)
-            text = line.decode() if as_json else narrate(record, state.total_steps)
-            if text is not None:
-                print(text, flush=True)
+            print(line.decode() if as_json else describe_record(record, state), flush=True)
+    if state.advice and not as_json:
+        print(state.advice)
     return state.status
 
 

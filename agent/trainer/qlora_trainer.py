@@ -127,12 +127,16 @@ class QLoRATrainer(SFTTrainer):
         base = self.model.get_base_model()
         if return_outputs or num_items_in_batch is None or not has_plain_head(base.config):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        backbone = base.base_model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-        )
-        loss = summed_loss(
-            backbone.last_hidden_state, inputs["labels"], base.get_output_embeddings()
-        )
+        # Accelerate puts autocast around the model's own forward, which is not called here.
+        with self.accelerator.autocast():
+            backbone = base.base_model(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                use_cache=False,
+            )
+            loss = summed_loss(
+                backbone.last_hidden_state, inputs["labels"], base.get_output_embeddings()
+            )
         return loss / num_items_in_batch
 
     def _get_grad_norm(

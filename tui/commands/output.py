@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.clean_text import clean_line
-from tui.services.event_text import number
+from shared.event_text import number
 
 _PIPE_WIDTH = 1000
 _NARROWEST = 8

@@ -18,12 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.clean_text import clean_line
+from shared.event_text import describe_event, describe_record, duration, number
 from shared.events import JournalRecord, Metrics, encode
 from shared.job_state import JobState, apply
 from shared.store.stored import Applied, MetricsPoint, StoredJob
 from tui.commands.output import STATUS_STYLES, clock, loss, say
 from tui.commands.sparkline import sparkline
-from tui.services.event_text import describe_event, describe_step, duration, number
 from tui.services.mirror import Unreachable
 
 _EVENTS_SHOWN = 8
@@ -111,11 +111,7 @@ class PlainView(_View):
 
     def _print(self, record: JournalRecord) -> None:
         self._state = apply(self._state, record)
-        if isinstance(record.event, Metrics):
-            words = describe_step(record.event, self._state)
-        else:
-            words = describe_event(record)
-        print(f"{clock(record.time)}  {words}", flush=True)
+        print(describe_record(record, self._state), flush=True)
 
 
 class LiveView:

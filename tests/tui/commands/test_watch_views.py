@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from shared.event_text import describe_event, duration, size
 from shared.events import Event, LogLine
 from shared.job_state import fold
 from shared.store.stored import StoredJob
 from tests.shared.store.journal import BEGIN, completed_job, job_spec, journal, metrics
 from tui.commands.sparkline import sparkline
 from tui.commands.watch_views import draw
-from tui.services.event_text import describe_event, duration, size
 from tui.services.mirror import Unreachable
 
 

@@ -1,4 +1,4 @@
-"""One line of text for each event; the same words in the terminal, in logs and in the console.
+"""One line of text for each event; the same words in a console, a terminal and a pod's log.
 
 Events carry foreign text (model output, error messages), so every line is cleaned here.
 """
@@ -10,6 +10,16 @@ from shared.clean_text import clean_line
 from shared.job_state import JobState
 
 _LONGEST_TEXT = 160
+
+
+def describe_record(record: events.JournalRecord, state: JobState) -> str:
+    """`16:13:34  step 1/39 ...`: time and words; `state` already holds the record."""
+    match record.event:
+        case events.Metrics() as step:
+            words = describe_step(step, state)
+        case _:
+            words = describe_event(record)
+    return f"{record.time.astimezone():%H:%M:%S}  {words}"
 
 
 def describe_event(record: events.JournalRecord) -> str:
