@@ -13,10 +13,10 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 import torch
@@ -37,6 +37,8 @@ TRAINER_STATE_FILE = "trainer_state.json"
 """Read by transformers on resume; plain JSON, with the number of the step and little else."""
 
 REFUSED_FOLDER = "refused"
+
+Written = TypeVar("Written")
 
 Fingerprint = dict[str, Any]
 """What must be equal in the run that wrote a checkpoint and the run that resumes from it."""
@@ -119,6 +121,21 @@ def prune(folder: Path, keep: int) -> None:
         doomed = directory.with_name(directory.name + ".removing")
         os.rename(directory, doomed)
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def with_room(folder: Path, write: Callable[[], Written]) -> Written:
+    """The result of `write`; on a full disk all but the newest checkpoint make room for it first.
+
+    Raises:
+        OSError: there is no room even so; the newest checkpoint still stands.
+    """
+    try:
+        return write()
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+    prune(folder, keep=1)
+    return write()
 
 
 def restore_parameters(directory: Path, model: torch.nn.Module) -> None:

@@ -220,16 +220,7 @@ class QLoRATrainer(SFTTrainer):
         began = time.monotonic()
         step = self.state.global_step
         try:
-            directory = checkpoints.save(
-                self._checkpoint_folder,
-                step,
-                model=self.model,
-                optimizer=self.optimizer,
-                scheduler=self.lr_scheduler,
-                progress=self.progress,
-                trainer_state=asdict(replace(self.state, log_history=[])),
-                fingerprint=self._fingerprint,
-            )
+            directory = checkpoints.with_room(self._checkpoint_folder, self._commit_checkpoint)
         except OSError as error:
             if not checkpoints.is_disk_full(error):
                 raise
@@ -238,6 +229,19 @@ class QLoRATrainer(SFTTrainer):
             self._observer.write(events.LogLine(level="error", message=message))
             return
         self._on_checkpoint(directory, step, time.monotonic() - began)
+
+    def _commit_checkpoint(self) -> Path:
+        step = self.state.global_step
+        return checkpoints.save(
+            self._checkpoint_folder,
+            step,
+            model=self.model,
+            optimizer=self.optimizer,
+            scheduler=self.lr_scheduler,
+            progress=self.progress,
+            trainer_state=asdict(replace(self.state, log_history=[])),
+            fingerprint=self._fingerprint,
+        )
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: torch.nn.Module | None = None

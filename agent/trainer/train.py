@@ -10,6 +10,7 @@ import math
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -126,17 +127,15 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
 
     enter(writer, JobStatus.TRAINING, Activity.SAVING_ADAPTER)
     assert isinstance(trainer.model, PeftModel)
-    saved = save_adapter(
-        directory.adapter_path,
-        trainer.model,
-        tokenizer,
-        spec,
-        RunResult(
-            facts=facts,
-            progress=trainer.progress,
-            chat_format=encoder.chat_format.name,
-            chat_template_sha256=fingerprint["chat_template_sha256"],
-        ),
+    result = RunResult(
+        facts=facts,
+        progress=trainer.progress,
+        chat_format=encoder.chat_format.name,
+        chat_template_sha256=fingerprint["chat_template_sha256"],
+    )
+    saved = checkpoints.with_room(
+        directory.checkpoints_path,
+        partial(save_adapter, directory.adapter_path, trainer.model, tokenizer, spec, result),
     )
     writer.write(
         events.AdapterSaved(
@@ -163,7 +162,7 @@ def training_arguments(
     chosen = spec.job.hyperparameters
     on_cuda = torch.cuda.is_available()
     return SFTConfig(
-        output_dir=str(directory.path / "trainer-output"),
+        output_dir=str(directory.checkpoints_path),
         max_steps=total_steps,
         per_device_train_batch_size=1,
         gradient_accumulation_steps=1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,20 @@ def test_parameters_of_another_shape_of_adapter_are_refused(run: Run, tmp_path: 
     directory = run.save(tmp_path, 1)
     with pytest.raises(CheckpointRejected, match="other parameters"):
         checkpoints.restore_parameters(directory, torch.nn.Linear(2, 2))
+
+
+def test_a_full_disk_lets_older_checkpoints_make_room(run: Run, tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        run.save(tmp_path, step)
+
+    def write() -> str:
+        # As large as two checkpoints: fits once two of the three are gone.
+        if len(list(tmp_path.iterdir())) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return "written"
+
+    assert checkpoints.with_room(tmp_path, write) == "written"
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
 
 
 def test_only_the_newest_are_kept(run: Run, tmp_path: Path) -> None:
