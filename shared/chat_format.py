@@ -53,6 +53,12 @@ class ChatFormat:
     """Plain text after the end of a turn."""
     strips_content: bool
 
+    @property
+    def special_tokens(self) -> list[str]:
+        """The control tokens that a tokenizer must have."""
+        named = (self.begin, self.before_role, self.after_role, self.end_of_turn)
+        return [token for token in named if token]
+
     def segments(self, row: Row) -> list[Segment]:
         """The row's segments, in order; the end of a trained turn is trained with its content."""
         pieces = [Segment(self.begin, is_special=True)] if self.begin else []
@@ -127,7 +133,7 @@ class ChatEncoder:
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.encode_special_tokens = True
         # Some models list a control token without calling it special; text could forge it then.
-        known = [t for t in _special_tokens(chat_format) if tokenizer.token_to_id(t) is not None]
+        known = [t for t in chat_format.special_tokens if tokenizer.token_to_id(t) is not None]
         self._tokenizer.add_special_tokens(known)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -193,7 +199,7 @@ def choose_chat_format(tokenizer: Tokenizer, render: RenderTemplate) -> ChatEnco
         UnsupportedChatTemplate: none of ours does.
     """
     for chat_format in CHAT_FORMATS:
-        if any(tokenizer.token_to_id(token) is None for token in _special_tokens(chat_format)):
+        if any(tokenizer.token_to_id(token) is None for token in chat_format.special_tokens):
             continue
         encoder = ChatEncoder(tokenizer, chat_format)
         if encoder.matches_template(_PROBE, render):
@@ -211,11 +217,6 @@ def find_special_tokens(text: str) -> list[str]:
 
 
 _SPECIAL_TOKEN = re.compile(r"<\|[A-Za-z0-9_ ]{2,40}\|>|\[/?INST\]|<</?SYS>>|</?s>")
-
-
-def _special_tokens(chat_format: ChatFormat) -> list[str]:
-    named = (chat_format.begin, chat_format.before_role, chat_format.after_role)
-    return [token for token in (*named, chat_format.end_of_turn) if token]
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:

@@ -2,6 +2,7 @@
 
     BrightRunError
     ├── InvalidInput                 the user can mend it; nothing was started
+    │   ├── UnknownHyperparameter    a name that is none
     │   ├── InvalidHyperparameter    a value outside its range
     │   ├── InvalidJobSpec           a job file or a start request that does not hold together
     │   ├── InvalidDataset           a training file that cannot be read or has nothing to train
@@ -38,6 +39,14 @@ class InvalidInput(BrightRunError):
     """Raised before anything is started, for something that the user can mend."""
 
     exit_code = 2
+
+
+class UnknownHyperparameter(InvalidInput):
+    """A name that is no hyperparameter's."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        super().__init__(f"{name!r} is not a hyperparameter; there are {', '.join(known)}.")
 
 
 class InvalidHyperparameter(InvalidInput):

@@ -14,7 +14,7 @@ import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from shared.errors import InvalidHyperparameter
+from shared.errors import InvalidHyperparameter, UnknownHyperparameter
 
 LLAMA_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The seven linear projections of a Llama block: the `target_modules` of QLoRA (Dettmers et al.,
@@ -102,12 +102,12 @@ class Hyperparameters(BaseModel):
         """The preset with `values` laid over it; strings are read as the field's type.
 
         Raises:
-            InvalidHyperparameter: an unknown name, or a value outside its range.
+            UnknownHyperparameter: a name that is none.
+            InvalidHyperparameter: a value outside its range.
         """
         for name in values:
             if name not in cls.model_fields:
-                known = "one of " + ", ".join(cls.model_fields)
-                raise InvalidHyperparameter("hyperparameter", name, known)
+                raise UnknownHyperparameter(name, tuple(cls.model_fields))
         merged = {**PRESETS[preset], **values}
         if isinstance(merged.get("target_modules"), str):
             names = map(str.strip, merged["target_modules"].split(","))

@@ -151,6 +151,8 @@ def _after_metrics(state: JobState, event: events.Metrics) -> dict[str, object]:
 def _after_end(
     state: JobState, record: events.JournalRecord, event: events.AttemptEnded
 ) -> dict[str, object]:
+    if state.status.is_final:
+        return {}
     if event.will_retry:
         return {"activity": Activity.RECOVERING, "detail": event.detail}
     return {

@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
         else:
             reason, detail = train(directory, writer), ""
     except Exception as error:
-        reason, detail = reason_for(error), str(error)
+        # A path may hold bytes that are not text; the reason must get through all the same.
+        reason, detail = reason_for(error), str(error).encode(errors="replace").decode()
     writer.write(events.TrainerFinished(stop_reason=reason, detail=detail))
     writer.sync()
     return exit_code(reason)

@@ -13,9 +13,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from shared.base_models import BUILT_MODELS
 from shared.errors import InvalidBaseModel
-
-MODEL_NAME = "smollm2-135m-instruct"
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -32,11 +31,11 @@ def ensure_smollm2(models_directory: Path) -> Path:
     Raises:
         InvalidBaseModel: the package is not installed.
     """
-    directory = models_directory / MODEL_NAME
+    directory = models_directory / BUILT_MODELS["smollm2"]
     if (directory / "config.json").is_file():
         return directory
     gguf_path = _find_gguf()
-    partial = models_directory / f".{MODEL_NAME}.partial"
+    partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(gguf_path.parent, gguf_file=gguf_path.name)

@@ -14,11 +14,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from shared.base_models import BUILT_MODELS
 from shared.dataset.reader import read_dataset
 from shared.dataset.sample import SAMPLE_JSON
-
-BUILD_VERSION = 1
-"""Raise it when anything here changes what is built."""
 
 VOCABULARY_SIZE = 4096
 WEIGHTS_SEED = 20_240_418
@@ -55,10 +53,10 @@ _SPLIT_PATTERN = (
 
 def ensure_tiny_llama(models_directory: Path) -> Path:
     """Directory of the built model; builds it at the first call (about two seconds)."""
-    directory = models_directory / f"tiny-llama-{BUILD_VERSION}"
+    directory = models_directory / BUILT_MODELS["tiny"]
     if (directory / "config.json").is_file():
         return directory
-    partial = models_directory / f".tiny-llama-{BUILD_VERSION}.partial"
+    partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     tokenizer = build_tokenizer()

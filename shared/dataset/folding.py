@@ -30,11 +30,14 @@ def fold(
 ) -> list[Row]:
     """The fewest rows that give every trained target exactly its own context, in order of turns."""
     rows: list[Row] = []
-    for pair in conversation.targets:
-        if is_trained(pair):
-            fits = bool(rows) and _continues(rows[-1].messages, pair.context)
-            earlier = rows.pop().trained if fits else frozenset[int]()
-            rows.append(_row(conversation, pair, earlier))
+    for pair in filter(is_trained, conversation.targets):
+        # The last row nearly always; after a branch it may be an earlier one.
+        for index in reversed(range(len(rows))):
+            if _continues(rows[index].messages, pair.context):
+                rows[index] = _row(conversation, pair, rows[index].trained)
+                break
+        else:
+            rows.append(_row(conversation, pair, frozenset()))
     return rows
 
 

@@ -7,11 +7,13 @@ from typing import Literal
 
 from rich.text import Text
 
+from shared.base_models import find_encoder
 from shared.clean_text import clean_line
 from shared.dataset.checks import DatasetReport, Finding, Severity, check_dataset
 from shared.dataset.reader import read_dataset
 from tui import exit_codes
 from tui.commands.output import print_json, say_line
+from tui.config import load_config
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 
@@ -22,7 +24,7 @@ def check_file(path: Path, *, model: str, max_seq_length: int, strict: bool, as_
     Raises:
         InvalidDataset: the file cannot be read at all.
     """
-    report = inspect_file(path, max_seq_length=max_seq_length)
+    report = inspect_file(path, base_model=model, max_seq_length=max_seq_length)
     if as_json:
         print_json({"file": str(path), "base_model": model, **report.to_dict()})
     else:
@@ -35,20 +37,22 @@ def check_file(path: Path, *, model: str, max_seq_length: int, strict: bool, as_
 def inspect_file(
     path: Path,
     *,
+    base_model: str,
     max_seq_length: int,
     cut_targets: Literal["exclude", "train"] = "exclude",
     over_long: Literal["refuse", "exclude"] = "refuse",
 ) -> DatasetReport:
     """Read and check the file.
 
-    Token counts are estimates: tokenizers live with the trainer, which counts exactly and refuses
-    before it loads a model.
+    Token counts are exact where the base model's tokenizer is on this machine, and else estimates;
+    the trainer counts exactly, and refuses before it loads a model.
     """
     return check_dataset(
         read_dataset(path),
         max_seq_length=max_seq_length,
         cut_targets=cut_targets,
         over_long=over_long,
+        encoder=find_encoder(base_model, load_config().agent_root / "models"),
     )
 
 

@@ -45,6 +45,7 @@ async def start_job(options: StartOptions) -> int:
     spec = build_spec(options)
     report = inspect_file(
         options.dataset,
+        base_model=spec.base_model,
         max_seq_length=spec.hyperparameters.max_seq_length,
         cut_targets=spec.cut_targets,
         over_long=spec.over_long,

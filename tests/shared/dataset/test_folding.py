@@ -18,9 +18,7 @@ def trained(row: Row) -> list[str]:
 def test_a_conversation_folds_to_one_row_with_every_target() -> None:
     conversation = talk("c", "Hi", "Hello", "Well?", "Fine", "So?", "Bye", system="Be kind.")
     [row] = fold(conversation)
-    assert row.messages == messages(
-        "Hi", "Hello", "Well?", "Fine", "So?", "Bye", system="Be kind."
-    )
+    assert row.messages == messages("Hi", "Hello", "Well?", "Fine", "So?", "Bye", system="Be kind.")
     assert trained(row) == ["Hello", "Fine", "Bye"]
     assert row.conversation_id == "c"
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from shared.dataset.conversation import Message
 from shared.dataset.folding import count_targets, fold
 from shared.dataset.reader import JSON_SHAPE, JSONL_SHAPE, read_dataset
 from shared.dataset.sample import SAMPLE_JSON, SAMPLE_JSONL
@@ -220,7 +219,10 @@ def test_a_directory_or_a_missing_file_cannot_be_read(tmp_path: Path) -> None:
     ("content", "what"),
     [
         ('{"messages": []}', 'is a JSON object with "messages"'),
-        ('{"messages": []}\n{"messages": []}\n', 'is JSONL, each line a JSON object with "messages"'),
+        (
+            '{"messages": []}\n{"messages": []}\n',
+            'is JSONL, each line a JSON object with "messages"',
+        ),
         ("{}", "is a JSON object with no keys"),
         ("[\n1\n]", "is a JSON list"),
         ("3", "is a JSON int"),
@@ -241,7 +243,10 @@ TURN = f"{PAIR}.conversation_history[0]"
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"conversation_history": None}, f'{PAIR}: "conversation_history" must be a list, not null'),
+        (
+            {"conversation_history": None},
+            f'{PAIR}: "conversation_history" must be a list, not null',
+        ),
         ({"current_user_input": 3}, f'{PAIR}: "current_user_input" must be text, not 3'),
         ({"system_prompt": ["a"]}, f'{PAIR}: "system_prompt" must be text, not ["a"]'),
         ({"target_response": 0}, f'{PAIR}: "target_response" must be text, not 0'),
@@ -271,9 +276,7 @@ def test_a_wrong_field_of_a_pair_is_named_by_its_path(
         ),
     ],
 )
-def test_a_wrong_conversation_is_named_by_its_path(
-    read: Read, entry: Any, complaint: str
-) -> None:
+def test_a_wrong_conversation_is_named_by_its_path(read: Read, entry: Any, complaint: str) -> None:
     assert complaint in refusal(read, {"conversations": [entry]})
 
 

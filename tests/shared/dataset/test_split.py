@@ -35,6 +35,11 @@ def test_a_single_conversation_is_trained() -> None:
     assert held_out_ids(["a"], 0.5, seed=42) == set()
 
 
+def test_something_is_trained_though_everything_should_be_held_out() -> None:
+    train, held_out = split(talks(["a", "b", "c"]), 1.0, seed=42)
+    assert (len(train), len(held_out)) == (1, 2)
+
+
 def test_another_seed_holds_out_others() -> None:
     names = [f"c{n}" for n in range(100)]
     assert held_out_ids(names, 0.1, seed=1) != held_out_ids(names, 0.1, seed=2)

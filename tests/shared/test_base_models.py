@@ -1,0 +1,39 @@
+"""Exact counts on the laptop, where the tokenizer is at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.trainer.tiny_llama import ensure_tiny_llama
+from shared.base_models import find_encoder
+from shared.dataset.checks import Severity, check_dataset
+from shared.dataset.reader import read_dataset
+from shared.dataset.sample import SAMPLE_JSON
+
+
+def test_there_is_no_encoder_before_the_model_is_here(tmp_path: Path) -> None:
+    assert find_encoder("tiny", tmp_path) is None
+    assert find_encoder("meta-llama/Meta-Llama-3-70B-Instruct", tmp_path) is None
+
+
+def test_a_model_that_was_built_here_counts_exactly_and_an_over_long_file_is_an_error(
+    tmp_path: Path,
+) -> None:
+    directory = ensure_tiny_llama(tmp_path)
+    for name in ("tiny", str(directory)):
+        encoder = find_encoder(name, tmp_path)
+        assert encoder is not None
+        report = check_dataset(read_dataset(SAMPLE_JSON), max_seq_length=500, encoder=encoder)
+        assert not report.tokens_are_estimated
+        assert {f.code for f in report.findings if f.severity is Severity.ERROR} == {"over_long"}
+
+
+def test_a_tokenizer_without_the_tokens_of_any_format_is_left_to_the_trainer(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tokenizer.json").write_text(
+        '{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,'
+        '"pre_tokenizer":null,"post_processor":null,"decoder":null,'
+        '"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}}'
+    )
+    assert find_encoder(str(tmp_path), tmp_path) is None
