@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agent.run_directory import AttemptDirectory
+from agent.run_directory import AttemptDirectory, checkpoint_step
 from shared import events
 from shared.lifecycle import StopReason
 from tests.agent.trainer.conftest import MakeAttempt
@@ -36,8 +36,13 @@ def numbers_by_step(*attempts: AttemptDirectory) -> dict[int, list[float | None]
 
 def final_parameters(attempt: AttemptDirectory) -> dict[str, torch.Tensor]:
     """The adapter in fp32, as the last checkpoint holds it."""
-    newest = sorted(attempt.checkpoints_path.glob("step-*"))[-1]
-    return load_file(newest / "parameters.safetensors")
+    return load_file(newest_checkpoint(attempt) / "parameters.safetensors")
+
+
+def newest_checkpoint(attempt: AttemptDirectory) -> Path:
+    """The committed one with the highest step; the kill may have left a partial one beside it."""
+    found = [p for p in attempt.checkpoints_path.iterdir() if checkpoint_step(p.name) is not None]
+    return max(found)
 
 
 def kill_after_step(attempt: AttemptDirectory, step: int) -> None:
@@ -78,7 +83,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_previous_one_used(
     assert run_trainer(uninterrupted) == 0
     first = make_attempt("killed")
     kill_after_step(first, step=4)
-    newest = sorted(first.checkpoints_path.glob("step-*"))[-1]
+    newest = newest_checkpoint(first)
     flip_a_bit(newest / "optimizer.safetensors")
     second = next_attempt(first)
     assert run_trainer(second) == 0
