@@ -88,6 +88,16 @@ def serve(
 
 
 @app.command()
+def stop(root: RootOption = None) -> None:
+    """Stop the agent of a root; its trainers go on, and the next agent takes them up."""
+    from agent.detach import stop_agent
+
+    agent_root = _root(root)
+    ended = stop_agent(agent_root)
+    typer.echo("stopped." if ended else f"no agent runs in {agent_root.path}.")
+
+
+@app.command()
 def run(
     job_file: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job to run.")],
     root: RootOption = None,

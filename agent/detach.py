@@ -1,8 +1,9 @@
-"""Starts an agent that outlives its caller, and says where it answers. Blocks."""
+"""Starts an agent that outlives its caller, says where it answers, and stops it. Blocks."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 import httpx
 
+from agent.process import ProcessIdentity, boot_id, is_alive, send_signal
 from agent.run_directory import AgentRoot
 from shared.errors import AgentUnreachable
 
@@ -47,6 +49,27 @@ def ensure_agent(root: AgentRoot, serve_arguments: Sequence[str]) -> str:
     raise AgentUnreachable(
         f"{root.path}: no agent answered within {START_TIMEOUT_S:.0f} s; its log ends: {tail}"
     )
+
+
+def stop_agent(root: AgentRoot) -> bool:
+    """End the agent of this root, once it has closed its journals; False if none runs.
+
+    Raises:
+        AgentUnreachable: it has not ended in time.
+    """
+    try:
+        address = json.loads(root.address_path.read_text(encoding="utf-8"))
+        agent = ProcessIdentity(address["pid"], address["start_time"], boot_id())
+    except (OSError, ValueError, KeyError):
+        return False
+    if not send_signal(agent, signal.SIGTERM):
+        return False
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while is_alive(agent):
+        if time.monotonic() > deadline:
+            raise AgentUnreachable(f"the agent (pid {agent.pid}) has not ended after SIGTERM.")
+        time.sleep(_POLL_S)
+    return True
 
 
 def address_if_healthy(root: AgentRoot) -> str | None:

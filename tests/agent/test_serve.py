@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,15 @@ async def test_a_socket_directory_that_is_not_ours_is_refused(pod, tmp_path):
     assert answer.returncode == 2
     assert str(place) in answer.stderr
     assert not pod.root.address_path.exists()
+
+
+def test_stop_ends_the_agent_and_says_whether_there_was_one(pod):
+    stop = [sys.executable, "-P", "-m", "agent.cli", "stop", "--root", str(pod.root.path)]
+    started = subprocess.run(
+        [*stop[:4], "serve", *stop[5:], "--detach"], capture_output=True, text=True, check=True
+    )
+    pid = json.loads(started.stdout)["pid"]
+    assert subprocess.run(stop, capture_output=True, text=True, check=True).stdout == "stopped.\n"
+    assert not Path(f"/proc/{pid}").exists()
+    again = subprocess.run(stop, capture_output=True, text=True, check=True).stdout
+    assert again.startswith("no agent runs in ")
