@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -104,8 +103,8 @@ def test_stop_ends_the_agent_and_says_whether_there_was_one(pod):
     started = subprocess.run(
         [*stop[:4], "serve", *stop[5:], "--detach"], capture_output=True, text=True, check=True
     )
-    pid = json.loads(started.stdout)["pid"]
+    address = json.loads(started.stdout)
     assert subprocess.run(stop, capture_output=True, text=True, check=True).stdout == "stopped.\n"
-    assert not Path(f"/proc/{pid}").exists()
+    assert not is_alive(ProcessIdentity(address["pid"], address["start_time"], boot_id()))
     again = subprocess.run(stop, capture_output=True, text=True, check=True).stdout
     assert again.startswith("no agent runs in ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from agent.detach import stop_agent
 from agent.process import ProcessIdentity
 from agent.run_directory import AgentRoot, AttemptDirectory
 from shared.events import JournalRecord, decode_journal_record
@@ -95,11 +95,8 @@ class Road:
         )
 
     def end_agent(self) -> None:
-        """SIGTERM to the agent, if there is one, and wait until it is gone."""
-        if self.root.address_path.exists():
-            pid = self.agent_pid()
-            os.kill(pid, signal.SIGTERM)
-            wait_until(lambda: not Path(f"/proc/{pid}").exists())
+        """End the agent, if there is one, as its user would."""
+        stop_agent(self.root)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 120) -> None:
