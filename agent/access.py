@@ -11,8 +11,9 @@ import hmac
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.agent_protocol import CLOSED_NO_TOKEN
+
 ALLOWED_HOSTS = frozenset({"agent", "localhost"})
-CLOSED_NO_TOKEN = 4401
 
 
 class AccessMiddleware:

@@ -9,24 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from agent.run_directory import AttemptDirectory, JobDirectory
+from shared.agent_protocol import ArtifactFile, ArtifactList
 from shared.errors import IntegrityError
 from shared.manifest import MANIFEST_NAME, file_sha256
-
-
-class Artifact(BaseModel):
-    """One file; `path` begins with the adapter directory's name."""
-
-    path: str
-    size_bytes: int
-    sha256: str
-
-
-class ArtifactList(BaseModel):
-    attempt: int
-    files: list[Artifact]
 
 
 def list_artifacts(job: JobDirectory) -> ArtifactList:
@@ -40,14 +26,15 @@ def list_artifacts(job: JobDirectory) -> ArtifactList:
     manifest_path = folder / MANIFEST_NAME
     described = json.loads(manifest_path.read_bytes())["files"]
     files = [
-        Artifact(path=f"{folder.name}/{name}", **facts) for name, facts in sorted(described.items())
+        ArtifactFile(path=f"{folder.name}/{name}", **facts)
+        for name, facts in sorted(described.items())
     ]
-    manifest = Artifact(
+    manifest = ArtifactFile(
         path=f"{folder.name}/{MANIFEST_NAME}",
         size_bytes=manifest_path.stat().st_size,
         sha256=file_sha256(manifest_path),
     )
-    return ArtifactList(attempt=attempt.number, files=[*files, manifest])
+    return ArtifactList(attempt=attempt.number, files=(*files, manifest))
 
 
 def find_artifact(job: JobDirectory, path: str) -> Path:

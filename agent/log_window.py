@@ -5,9 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 
-from pydantic import BaseModel
-
 from agent.run_directory import JobDirectory
+from shared.agent_protocol import LogSlice
 from shared.errors import InvalidInput
 
 DEFAULT_LIMIT_BYTES = 64 * 1024
@@ -16,17 +15,7 @@ MAX_LIMIT_BYTES = 1 << 20
 _LONGEST_CHARACTER_BYTES = 4
 
 
-class LogWindow(BaseModel):
-    """Part of a log; `next_offset` is where to go on."""
-
-    attempt: int
-    offset: int
-    next_offset: int
-    size: int
-    text: str
-
-
-def read_log_window(job: JobDirectory, attempt: int | None, offset: int, limit: int) -> LogWindow:
+def read_log_window(job: JobDirectory, attempt: int | None, offset: int, limit: int) -> LogSlice:
     """At most `limit` bytes of the log from `offset`, which counts from the end if negative.
 
     `attempt` None is the latest. A character that the window's end cuts is left to the next window;
@@ -46,9 +35,9 @@ def read_log_window(job: JobDirectory, attempt: int | None, offset: int, limit: 
             log.seek(start)
             content = log.read(limit)
     except FileNotFoundError:
-        return LogWindow(attempt=number, offset=0, next_offset=0, size=0, text="")
+        return LogSlice(attempt=number, offset=0, next_offset=0, size=0, text="")
     text, length = _decode(content)
-    return LogWindow(attempt=number, offset=start, next_offset=start + length, size=size, text=text)
+    return LogSlice(attempt=number, offset=start, next_offset=start + length, size=size, text=text)
 
 
 def _decode(content: bytes) -> tuple[str, int]:

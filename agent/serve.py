@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict
 from agent.attempt import SupervisionSettings
 from agent.process import identify
 from agent.run_directory import AgentRoot
-from agent.server import PROTOCOL_VERSION, AgentIdentity, create_app
+from agent.server import create_app
 from agent.supervisor import Supervisor
+from shared.agent_protocol import PROTOCOL_VERSION, Health
 from shared.errors import AgentAlreadyRunning, InvalidInput
 from shared.events import utc_now
 from shared.manifest import PARTIAL_SUFFIX, write_atomic
@@ -90,9 +91,7 @@ def hold_lock(root: AgentRoot) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def _serve_app(
-    app: object, root: AgentRoot, socket_path: Path, identity: AgentIdentity
-) -> None:
+async def _serve_app(app: object, root: AgentRoot, socket_path: Path, identity: Health) -> None:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         uds=str(socket_path),
@@ -127,7 +126,7 @@ def _signals_to(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _write_address(root: AgentRoot, socket_path: Path, identity: AgentIdentity) -> None:
+def _write_address(root: AgentRoot, socket_path: Path, identity: Health) -> None:
     process = identify(identity.pid)
     assert process is not None, "this process runs"
     address = AgentAddress(
@@ -136,20 +135,21 @@ def _write_address(root: AgentRoot, socket_path: Path, identity: AgentIdentity) 
         start_time=process.start_time,
         version=identity.version,
         protocol=identity.protocol,
-        started_at=identity.started_at,
+        started_at=identity.started_at.isoformat(),
     )
     _write_private(root.address_path, address.model_dump_json())
 
 
-def _identity(root: AgentRoot) -> AgentIdentity:
+def _identity(root: AgentRoot) -> Health:
     if not root.id_path.exists():
         write_atomic(root.id_path, str(uuid.uuid4()))
-    return AgentIdentity(
+    return Health(
         version=importlib.metadata.version("brightrun"),
         protocol=PROTOCOL_VERSION,
         agent_id=root.id_path.read_text(encoding="ascii").strip(),
         pid=os.getpid(),
-        started_at=utc_now().isoformat(),
+        started_at=utc_now(),
+        running=(),
         root=str(root.path),
     )
 

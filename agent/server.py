@@ -1,4 +1,4 @@
-"""The agent's HTTP and websocket interface: protocol version 1.
+"""The agent's HTTP and websocket interface; its bodies are those of `shared.agent_protocol`.
 
 It translates between requests and the supervisor and decides nothing. Whoever speaks to it has the
 token; the socket's directory and `agent.access` see to the rest.
@@ -7,19 +7,29 @@ token; the socket's directory and `agent.access` see to the rest.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel
 
 from agent.access import AccessMiddleware
-from agent.artifacts import ArtifactList, find_artifact, list_artifacts
+from agent.artifacts import find_artifact, list_artifacts
 from agent.job import Job
-from agent.log_window import DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, LogWindow, read_log_window
+from agent.log_window import DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, read_log_window
 from agent.supervisor import Supervisor
+from shared.agent_protocol import (
+    CLOSED_COMPLETELY,
+    CLOSED_UNKNOWN_JOB,
+    ArtifactList,
+    CancelRequest,
+    Health,
+    JobAnswer,
+    JobsAnswer,
+    LogSlice,
+    StartAnswer,
+    StartRequest,
+)
 from shared.errors import (
     BrightRunError,
     IntegrityError,
@@ -28,13 +38,8 @@ from shared.errors import (
     NoTrainerRunning,
     UnknownJob,
 )
-from shared.job_spec import JobSpec
-from shared.job_state import JobState
 
-PROTOCOL_VERSION = 1
 MAX_LINES_PER_FRAME = 200
-CLOSED_COMPLETELY = 1000
-CLOSED_UNKNOWN_JOB = 4404
 
 _STATUS_CODES: tuple[tuple[type[BrightRunError], int], ...] = (
     (UnknownJob, 404),
@@ -46,43 +51,8 @@ _STATUS_CODES: tuple[tuple[type[BrightRunError], int], ...] = (
 """The first type that fits; any other expected error is a 500."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentIdentity:
-    """Who answers: the part of `GET /health` that stays the same while the process lives."""
-
-    version: str
-    protocol: int
-    agent_id: str
-    """Stable for the root, whichever process serves it."""
-    pid: int
-    started_at: str
-    root: str
-
-
-class StartRequest(BaseModel):
-    job: JobSpec
-
-
-class StartAnswer(BaseModel):
-    job_id: str
-    created: bool
-
-
-class CancelRequest(BaseModel):
-    reason: str = ""
-
-
-class JobAnswer(BaseModel):
-    job: JobSpec
-    state: JobState
-
-
-class JobsAnswer(BaseModel):
-    jobs: list[JobAnswer]
-
-
-def create_app(supervisor: Supervisor, token: str, identity: AgentIdentity) -> FastAPI:
-    """The application; every request has to carry `token`."""
+def create_app(supervisor: Supervisor, token: str, identity: Health) -> FastAPI:
+    """The application; every request has to carry `token`, and `identity` says who answers."""
     app = FastAPI(title="Bright Run agent", version=identity.version)
     app.add_middleware(AccessMiddleware, token=token)
     app.add_exception_handler(BrightRunError, _answer_expected_error)
@@ -93,12 +63,12 @@ def create_app(supervisor: Supervisor, token: str, identity: AgentIdentity) -> F
     return app
 
 
-def _add_job_routes(app: FastAPI, supervisor: Supervisor, identity: AgentIdentity) -> None:
+def _add_job_routes(app: FastAPI, supervisor: Supervisor, identity: Health) -> None:
     @app.get("/health")
-    async def health() -> dict[str, Any]:
+    async def health() -> Health:
         jobs = supervisor.jobs.items()
-        running = [job_id for job_id, job in jobs if not job.state.status.is_final]
-        return {**asdict(identity), "running": running}
+        running = tuple(job_id for job_id, job in jobs if not job.state.status.is_final)
+        return identity.model_copy(update={"running": running})
 
     @app.post("/training/start")
     async def start(request: StartRequest, response: Response) -> StartAnswer:
@@ -108,7 +78,7 @@ def _add_job_routes(app: FastAPI, supervisor: Supervisor, identity: AgentIdentit
 
     @app.get("/training/jobs")
     async def jobs() -> JobsAnswer:
-        return JobsAnswer(jobs=[_answer(job) for job in supervisor.jobs.values()])
+        return JobsAnswer(jobs=tuple(_answer(job) for job in supervisor.jobs.values()))
 
     @app.get("/training/jobs/{job_id}")
     async def job(job_id: str) -> JobAnswer:
@@ -133,7 +103,7 @@ def _add_file_routes(app: FastAPI, supervisor: Supervisor) -> None:
         attempt: Annotated[int | None, Query(ge=1)] = None,
         offset: int = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT_BYTES)] = DEFAULT_LIMIT_BYTES,
-    ) -> LogWindow:
+    ) -> LogSlice:
         return read_log_window(supervisor.job(job_id).directory, attempt, offset, limit)
 
     @app.get("/training/jobs/{job_id}/artifacts")

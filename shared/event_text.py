@@ -5,6 +5,8 @@ Events carry foreign text (model output, error messages), so every line is clean
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from shared import events
 from shared.clean_text import clean_line
 from shared.job_state import JobState
@@ -19,7 +21,7 @@ def describe_record(record: events.JournalRecord, state: JobState) -> str:
             words = describe_step(step, state)
         case _:
             words = describe_event(record)
-    return f"{record.time.astimezone():%H:%M:%S}  {words}"
+    return f"{clock(record.time)}  {words}"
 
 
 def describe_event(record: events.JournalRecord) -> str:
@@ -43,6 +45,11 @@ def describe_step(event: events.Metrics, state: JobState) -> str:
     if (eta_s := state.eta_s()) is not None:
         words.append(f"ETA {duration(eta_s)}")
     return "  ".join(words)
+
+
+def clock(moment: datetime) -> str:
+    """Time of day here, `15:04:05`."""
+    return f"{moment.astimezone():%H:%M:%S}"
 
 
 def number(value: float | None, spec: str) -> str:

@@ -18,9 +18,8 @@ from pathlib import Path
 import torch
 
 from agent.run_directory import AttemptDirectory
-from agent.trainer.checkpoints import is_disk_full
 from agent.trainer.event_writer import EventWriter
-from agent.trainer.failures import NonFinite, Terminated
+from agent.trainer.failures import NonFinite, Terminated, is_disk_full
 from shared import errors, events
 from shared.lifecycle import StopReason
 

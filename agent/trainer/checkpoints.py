@@ -8,7 +8,6 @@ unhashed, hold pickles, and the newest one wins even if it is empty.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
@@ -25,6 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from agent.run_directory import checkpoint_name, checkpoint_step
+from agent.trainer.failures import is_disk_full
 from agent.trainer.tensor_files import write_tensors
 from shared import manifest
 from shared.errors import CheckpointRejected, IntegrityError
@@ -184,11 +184,6 @@ def restore_generators(directory: Path) -> None:
     for index in range(torch.cuda.device_count()):
         if f"cuda.{index}" in tensors:
             torch.cuda.set_rng_state(tensors[f"cuda.{index}"], index)
-
-
-def is_disk_full(error: OSError) -> bool:
-    """True for the errors of a disk, a quota or a file size limit that is used up."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 # --- plain values out of live objects, and back -----------------------------------------------

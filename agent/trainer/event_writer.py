@@ -6,10 +6,10 @@ in memory and loses none of them as long as the process lives.
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
+from agent.trainer.failures import is_disk_full
 from shared.events import Event, TrainerRecord, encode, utc_now
 
 
@@ -28,7 +28,7 @@ class EventWriter:
                 written = os.write(self._descriptor, self._unwritten)
                 self._unwritten = self._unwritten[written:]
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if not is_disk_full(error):
                 raise
 
     def sync(self) -> None:

@@ -1,6 +1,8 @@
-"""Why training stops on purpose; `agent.trainer.__main__` maps each to a stop reason."""
+"""Why training stops; `agent.trainer.__main__` maps each to a stop reason."""
 
 from __future__ import annotations
+
+import errno
 
 
 class NonFinite(Exception):
@@ -13,3 +15,8 @@ class NonFinite(Exception):
 
 class Terminated(Exception):
     """SIGTERM: the step was finished and a checkpoint committed."""
+
+
+def is_disk_full(error: OSError) -> bool:
+    """True for the errors of a disk, a quota or a file size limit that is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

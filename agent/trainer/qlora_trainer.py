@@ -28,7 +28,7 @@ from trl import SFTTrainer
 
 from agent.trainer import checkpoints
 from agent.trainer.batches import Example, TrainingData
-from agent.trainer.failures import NonFinite
+from agent.trainer.failures import NonFinite, is_disk_full
 from agent.trainer.loss import has_plain_head, summed_loss
 from shared import events
 
@@ -222,7 +222,7 @@ class QLoRATrainer(SFTTrainer):
         try:
             directory = checkpoints.with_room(self._checkpoint_folder, self._commit_checkpoint)
         except OSError as error:
-            if not checkpoints.is_disk_full(error):
+            if not is_disk_full(error):
                 raise
             # The run is worth more than one checkpoint: the last committed one still stands.
             message = f"checkpoint of step {step} not saved, the disk is full: {error}"

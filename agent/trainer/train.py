@@ -28,7 +28,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig
 
-from agent.run_directory import AttemptDirectory, AttemptSpec
+from agent.run_directory import AttemptDirectory, AttemptSpec, checkpoint_step
 from agent.trainer import checkpoints
 from agent.trainer.adapter import RunResult, package_versions, save_adapter, text_sha256
 from agent.trainer.base_model import (
@@ -97,7 +97,7 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
         fingerprint=fingerprint,
         on_checkpoint=saver.committed,
         model=model,
-        args=training_arguments(directory, spec, len(data.steps), bool(data.held_out)),
+        args=training_arguments(directory, spec, len(data.steps)),
         train_dataset=Dataset.from_list([{"examples": list(step.examples)} for step in data.steps]),
         processing_class=tokenizer,
         peft_config=lora_config(spec),
@@ -114,7 +114,7 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
     for path, reason in refused:
         writer.write(events.CheckpointRefused(path=str(path), reason=reason))
     if resume_from is not None:
-        step = int(resume_from.name.removeprefix("step-"))
+        step = checkpoint_step(resume_from.name) or 0
         writer.write(events.Resumed(step=step, path=str(resume_from)))
 
     enter(writer, JobStatus.TRAINING, Activity.TRAINING)
@@ -156,7 +156,7 @@ def enter(writer: EventWriter, status: JobStatus, activity: Activity, detail: st
 
 
 def training_arguments(
-    directory: AttemptDirectory, spec: AttemptSpec, total_steps: int, has_held_out: bool
+    directory: AttemptDirectory, spec: AttemptSpec, total_steps: int
 ) -> SFTConfig:
     """The job's hyperparameters as TRL's; one row of the dataset is one optimizer step."""
     chosen = spec.job.hyperparameters

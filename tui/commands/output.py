@@ -67,11 +67,6 @@ def print_pairs(pairs: list[tuple[str, str]]) -> None:
         say_line(Text.assemble((name.ljust(width + 2), "bold"), styled))
 
 
-def clock(moment: datetime) -> str:
-    """Time of day here, `15:04:05`."""
-    return f"{moment.astimezone():%H:%M:%S}"
-
-
 def date_and_clock(moment: datetime | None) -> str:
     """`2026-11-22 15:04`, here; a dash for None."""
     return "–" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"

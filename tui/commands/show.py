@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shared.event_text import describe_event, duration, number, size
+from shared.event_text import clock, describe_event, duration, number, size
 from shared.events import JournalRecord, Metrics
 from shared.store.stored import StoredArtifact
 from tui import exit_codes
-from tui.commands.output import clock, date_and_clock, loss, print_json, print_pairs, say, say_line
+from tui.commands.output import date_and_clock, loss, print_json, print_pairs, say, say_line
 from tui.commands.session import open_session
 from tui.services.mirror import Sight
 

@@ -24,30 +24,38 @@ from websockets.exceptions import (
     InvalidStatus,
 )
 
-from shared.errors import AgentRefused, AgentUnreachable, ProtocolError
-from shared.events import JournalRecord, decode_journal_record
-from shared.job_spec import JobSpec
-from shared.store.cursor import BEGINNING, Cursor, records_after
-from tui.services.agent_answers import (
+from shared.agent_protocol import (
+    CLOSED_COMPLETELY,
+    CLOSED_NO_TOKEN,
+    CLOSED_UNKNOWN_JOB,
     PROTOCOL_VERSION,
     Answer,
     AnswerT,
     ArtifactList,
+    CancelRequest,
     ErrorAnswer,
     Health,
     JobAnswer,
     JobsAnswer,
     LogSlice,
     StartAnswer,
+    StartRequest,
     decode_answer,
 )
+from shared.errors import AgentRefused, AgentUnreachable, ProtocolError
+from shared.events import JournalRecord, decode_journal_record
+from shared.job_spec import JobSpec
+from shared.store.cursor import BEGINNING, Cursor, records_after
 
 _TIMEOUT_S = 10.0
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _LARGEST_FRAME_BYTES = 64 * 2**20
 """200 lines of a journal; each may carry a generated answer."""
-_CLOSE_CODES = {4401: (401, "the agent refused the token."), 4404: (404, "unknown job.")}
+_CLOSE_CODES = {
+    CLOSED_NO_TOKEN: (401, "the agent refused the token."),
+    CLOSED_UNKNOWN_JOB: (404, "unknown job."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class AgentClient:
 
     async def start(self, spec: JobSpec) -> StartAnswer:
         """Start the job; the same spec again changes nothing."""
-        body = {"job": spec.model_dump(mode="json")}
+        body = StartRequest(job=spec).model_dump(mode="json")
         return await self._call(StartAnswer, "POST", "/training/start", json=body)
 
     async def jobs(self) -> tuple[JobAnswer, ...]:
@@ -112,7 +120,7 @@ class AgentClient:
 
     async def cancel(self, job_id: str, reason: str) -> None:
         """Ask for the job to stop; asking again, or after its end, changes nothing."""
-        body = {"reason": reason}
+        body = CancelRequest(reason=reason).model_dump()
         await self._call(Answer, "POST", _job_path(job_id, "cancel"), json=body)
 
     async def checkpoint(self, job_id: str) -> None:
@@ -214,7 +222,7 @@ class AgentClient:
                     try:
                         frame = await connection.recv(decode=False)
                     except ConnectionClosedOK as closed:
-                        if closed.rcvd is not None and closed.rcvd.code == 1000:
+                        if closed.rcvd is not None and closed.rcvd.code == CLOSED_COMPLETELY:
                             return
                         raise
                     yield frame

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from shared.agent_protocol import ArtifactFile
 from shared.clean_text import clean_line
 from shared.errors import AdapterRejected, IntegrityError, InvalidInput, ProtocolError
 from shared.manifest import (
@@ -22,7 +23,6 @@ from shared.manifest import (
     sync_directory,
     verify,
 )
-from tui.services.agent_answers import ArtifactFile
 from tui.services.agent_client import AgentClient
 
 Progress = Callable[[int, int], None]

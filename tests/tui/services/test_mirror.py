@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 
+from shared.agent_protocol import Health
 from shared.errors import AgentRefused, AgentUnreachable
 from shared.lifecycle import JobStatus
 from shared.store.store import Store
 from shared.store.stored import Applied
 from tests.shared.store.journal import completed_job, job_spec
 from tests.tui.fake_agent import FakeAgent
-from tui.services.agent_answers import Health
 from tui.services.hosts.local import LocalHost
 from tui.services.mirror import Mirror, Unreachable
 

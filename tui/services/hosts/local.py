@@ -15,10 +15,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.agent_protocol import Health
 from shared.errors import AgentError, AgentUnreachable, InvalidDataset, ProtocolError
 from shared.job_spec import DatasetReference
 from shared.manifest import file_sha256, sync_directory
-from tui.services.agent_answers import Health
 from tui.services.agent_client import AgentAddress, AgentClient
 
 _START_TIMEOUT_S = 30.0

@@ -1,4 +1,7 @@
-"""What the agent answers, decoded; protocol version 1. Apart from I/O."""
+"""What console and agent say to each other over HTTP and websocket, written once for both ends.
+
+Bodies only, apart from I/O; events have their own codec in `shared.events`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,23 @@ from shared.job_state import JobState
 
 PROTOCOL_VERSION = 1
 
+CLOSED_COMPLETELY = 1000
+"""Close code of an event stream that has sent the last record of a job."""
+CLOSED_NO_TOKEN = 4401
+CLOSED_UNKNOWN_JOB = 4404
+
+
+class StartRequest(BaseModel):
+    """Body of `POST /training/start`."""
+
+    job: JobSpec
+
+
+class CancelRequest(BaseModel):
+    """Body of `POST /training/jobs/{id}/cancel`."""
+
+    reason: str = ""
+
 
 class Answer(BaseModel):
     """A newer agent may say more; what we do not know is left aside."""
@@ -26,9 +46,11 @@ class Health(Answer):
     version: str
     protocol: int
     agent_id: str
+    """Stable for the root, whichever process serves it."""
     pid: int
     started_at: datetime
     running: tuple[str, ...]
+    """Jobs that are not final."""
     root: str
 
 
@@ -53,7 +75,7 @@ class JobsAnswer(Answer):
 
 
 class LogSlice(Answer):
-    """Part of a trainer's log; offsets and size in bytes."""
+    """Part of a trainer's log, in bytes; `next_offset` is where to go on."""
 
     attempt: int
     offset: int
@@ -63,7 +85,7 @@ class LogSlice(Answer):
 
 
 class ArtifactFile(Answer):
-    """One file of an adapter; `path` is relative, as the agent spells it."""
+    """One file of an adapter; `path` begins with the adapter directory's name."""
 
     path: str
     size_bytes: int = Field(ge=0)
