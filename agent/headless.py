@@ -13,7 +13,8 @@ from pathlib import Path
 from agent.attempt import SupervisionSettings
 from agent.run_directory import AgentRoot
 from agent.serve import hold_lock
-from agent.supervisor import Supervisor, store_dataset
+from agent.supervisor import Supervisor
+from shared.dataset.storage import store_dataset
 from shared.event_text import describe_record
 from shared.events import decode_journal_record
 from shared.job_spec import JobSpec
@@ -43,7 +44,7 @@ async def run_job(
         supervisor = Supervisor(root, settings)
         await supervisor.recover()
         try:
-            await asyncio.to_thread(store_dataset, root, dataset, spec.dataset)
+            await asyncio.to_thread(store_dataset, dataset, root.datasets_path, spec.dataset)
             await supervisor.start(spec)
             with _Interrupts(supervisor, spec.job_id):
                 status = await _print_events(supervisor, spec.job_id, as_json=as_json)

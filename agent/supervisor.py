@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import shutil
 import signal
-from pathlib import Path
 
-from agent.attempt import Attempt, SupervisionSettings, check_dataset, dataset_path, pause
+from agent.attempt import Attempt, SupervisionSettings, check_dataset, pause
 from agent.job import Job
 from agent.launch import read_shim
 from agent.process import send_signal
 from agent.run_directory import AgentRoot
 from shared.errors import JobConflict, NoTrainerRunning, ProtocolError, UnknownJob
 from shared.events import CancelRequested, utc_now
-from shared.job_spec import DatasetReference, JobSpec
+from shared.job_spec import JobSpec
 from shared.lifecycle import JobStatus
-from shared.manifest import PARTIAL_SUFFIX, file_sha256, write_atomic
+from shared.manifest import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -142,17 +139,6 @@ class Supervisor:
             except Exception:
                 logger.exception("job %s is no longer followed; restart the agent", job.spec.job_id)
                 raise
-
-
-def store_dataset(root: AgentRoot, source: Path, dataset: DatasetReference) -> None:
-    """Copy a training file to where the host keeps it, unless it is there already. Blocks."""
-    target = dataset_path(root, dataset)
-    if target.exists() and file_sha256(target) == dataset.sha256:
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + PARTIAL_SUFFIX)
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)
 
 
 def _require_same(known: JobSpec, asked: JobSpec) -> None:

@@ -7,12 +7,12 @@ that `from_pretrained` reads like any other.
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from agent.trainer.built_models import build_once
 from shared.base_models import BUILT_MODELS
 from shared.errors import InvalidBaseModel
 
@@ -31,19 +31,15 @@ def ensure_smollm2(models_directory: Path) -> Path:
     Raises:
         InvalidBaseModel: the package is not installed.
     """
-    directory = models_directory / BUILT_MODELS["smollm2"]
-    if (directory / "config.json").is_file():
-        return directory
+    return build_once(models_directory / BUILT_MODELS["smollm2"], _convert)
+
+
+def _convert(directory: Path) -> None:
     gguf_path = _find_gguf()
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(gguf_path.parent, gguf_file=gguf_path.name)
     tokenizer.chat_template = tokenizer.chat_template or CHAT_TEMPLATE
-    tokenizer.save_pretrained(partial)
-    _without_quantization(gguf_path).save_pretrained(partial)
-    partial.rename(directory)
-    return directory
+    tokenizer.save_pretrained(directory)
+    _without_quantization(gguf_path).save_pretrained(directory)
 
 
 def _without_quantization(gguf_path: Path) -> LlamaForCausalLM:

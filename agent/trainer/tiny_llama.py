@@ -7,13 +7,13 @@ It learns the rhythm of the text and nothing else; it proves the machinery, not 
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from agent.trainer.built_models import build_once
 from shared.base_models import BUILT_MODELS
 from shared.dataset.reader import read_dataset
 from shared.dataset.sample import SAMPLE_JSON
@@ -53,17 +53,13 @@ _SPLIT_PATTERN = (
 
 def ensure_tiny_llama(models_directory: Path) -> Path:
     """Directory of the built model; builds it at the first call (about two seconds)."""
-    directory = models_directory / BUILT_MODELS["tiny"]
-    if (directory / "config.json").is_file():
-        return directory
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    return build_once(models_directory / BUILT_MODELS["tiny"], _build)
+
+
+def _build(directory: Path) -> None:
     tokenizer = build_tokenizer()
-    tokenizer.save_pretrained(partial)
-    build_model(tokenizer).save_pretrained(partial)
-    partial.rename(directory)
-    return directory
+    tokenizer.save_pretrained(directory)
+    build_model(tokenizer).save_pretrained(directory)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:

@@ -22,7 +22,8 @@ from agent.launch import ShimRecord, read_shim, settle
 from agent.process import ProcessIdentity, boot_id, send_signal, send_signal_to_group
 from agent.run_directory import AgentRoot, AttemptDirectory
 from agent.serve import AgentAddress, socket_directory
-from agent.supervisor import Supervisor, store_dataset
+from agent.supervisor import Supervisor
+from shared.dataset.storage import store_dataset
 from shared.events import JournalRecord, Metrics, decode_journal_record
 from shared.job_spec import DatasetReference, JobSpec
 
@@ -45,7 +46,7 @@ class Pod:
 
     def spec(self, notes: str = "", **changes: Any) -> JobSpec:
         reference = DatasetReference.of(self.dataset)
-        store_dataset(self.root, self.dataset, reference)
+        store_dataset(self.dataset, self.root.datasets_path, reference)
         values = {"job_id": "job-one", "name": "job one", "dataset": reference, "notes": notes}
         return JobSpec(**{**values, **changes})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from agent.run_directory import AgentRoot, AttemptDirectory, AttemptSpec
 from shared.dataset.sample import SAMPLE_JSON
+from shared.dataset.storage import store_dataset
 from shared.job_spec import DatasetReference, build_job_spec
 
 SHORT = {"batch_size": 1, "gradient_accumulation_steps": 2, "num_epochs": 1, "learning_rate": 5e-3}
@@ -50,9 +50,7 @@ def make_attempt(tmp_path: Path, models_directory: Path, short_dataset: Path) ->
     ) -> AttemptDirectory:
         root = AgentRoot(tmp_path)
         reference = DatasetReference.of(dataset)
-        root.datasets_path.mkdir(exist_ok=True)
-        stored = root.datasets_path / reference.stored_name
-        shutil.copyfile(dataset, stored)
+        stored = store_dataset(dataset, root.datasets_path, reference)
         job = build_job_spec(
             reference,
             {

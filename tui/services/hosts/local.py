@@ -7,22 +7,19 @@ their names (`agent.json`, `agent.token`, `datasets/`) from the contract, not fr
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.agent_protocol import Health
-from shared.errors import AgentError, AgentUnreachable, InvalidDataset, ProtocolError
+from shared.dataset.storage import store_dataset
+from shared.errors import AgentError, AgentUnreachable, ProtocolError
 from shared.job_spec import DatasetReference
-from shared.manifest import file_sha256, sync_directory
 from tui.services.agent_client import AgentAddress, AgentClient
 
 _START_TIMEOUT_S = 30.0
-_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class LocalHost:
         Raises:
             InvalidDataset: the file is not the one that was checked, or cannot be copied.
         """
-        return await asyncio.to_thread(self._put_dataset, path, dataset)
+        return await asyncio.to_thread(store_dataset, path, self.root / "datasets", dataset)
 
     def _make_root(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,30 +114,6 @@ class LocalHost:
             lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
 
-    def _put_dataset(self, path: Path, dataset: DatasetReference) -> Path:
-        folder = self.root / "datasets"
-        target = folder / dataset.stored_name
-        part = folder / f".{dataset.stored_name}.{os.getpid()}.part"
-        try:
-            self._make_root()
-            folder.mkdir(exist_ok=True, mode=0o700)
-            if target.exists() and file_sha256(target) == dataset.sha256:
-                return target
-            try:
-                if _copy_hashed(path, part) != dataset.sha256:
-                    raise InvalidDataset(
-                        f"{path}: has changed since it was checked; start again with it as it is."
-                    )
-                os.replace(part, target)
-                sync_directory(folder)
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as error:
-            raise InvalidDataset(
-                f"{path}: cannot be copied to {folder} ({error.strerror})."
-            ) from error
-        return target
-
 
 async def revive(host: LocalHost) -> bool:
     """Start the agent again if it is gone; True if it answers now."""
@@ -149,17 +122,3 @@ async def revive(host: LocalHost) -> bool:
     except AgentError:
         return False
     return True
-
-
-def _copy_hashed(source: Path, target: Path) -> str:
-    """Copy to a file that only this user reads; returns the SHA-256 of what was written."""
-    digest = hashlib.sha256()
-    target.unlink(missing_ok=True)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
-        while chunk := reader.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
-    return digest.hexdigest()
