@@ -37,7 +37,7 @@ from agent.trainer.base_model import (
     locate,
     template_renderer,
 )
-from agent.trainer.batches import Example, TrainingData, plan_steps
+from agent.trainer.batches import Example, TrainingData
 from agent.trainer.qlora_trainer import QLoRATrainer, adapter_in_fp32
 from shared import events
 from shared.chat_format import IGNORED_LABEL, ChatEncoder, choose_chat_format
@@ -45,6 +45,7 @@ from shared.dataset.conversation import Dataset as TrainingFile
 from shared.dataset.folding import Row, fold, unfold
 from shared.dataset.reader import read_dataset
 from shared.dataset.sample import SAMPLE_JSON
+from shared.dataset.step_plan import plan_steps
 from shared.hyperparameters import LLAMA_PROJECTIONS, Hyperparameters
 
 SEED_LENGTH = 2048

@@ -7,8 +7,7 @@ conversations whether the run was interrupted or not.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from shared.dataset.conversation import Conversation, Message
 from shared.dataset.folding import Row
 from shared.dataset.reader import read_dataset
 from shared.dataset.split import split
+from shared.dataset.step_plan import Step, plan_steps
 from shared.errors import InvalidDataset, UnsupportedChatTemplate
-from shared.hyperparameters import Hyperparameters
 from shared.job_spec import JobSpec
 
 DRY_RUN_EXAMPLES = 10
@@ -39,16 +38,6 @@ class Example:
     def supervised_tokens(self) -> int:
         """Positions that carry loss."""
         return sum(label != IGNORED_LABEL for label in self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One optimizer step: the examples it trains, one micro-batch each."""
-
-    examples: tuple[int, ...]
-    """Indices into the training examples."""
-    epoch_end: float
-    """Epochs trained once this step is done; whole only for the last step of an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +94,6 @@ def prepare(path: Path, job: JobSpec, encoder: ChatEncoder, render: RenderTempla
         steps=steps[:1] if job.dry_run else steps,
         warnings=tuple(f"{item.code}: {item.message}" for item in report.findings),
     )
-
-
-def plan_steps(target_counts: Sequence[int], hyperparameters: Hyperparameters) -> list[Step]:
-    """The examples of every optimizer step, over all epochs.
-
-    A step is filled with whole conversations in a shuffled order until it holds
-    `batch_size x gradient_accumulation_steps` targets; batches are counted in targets, not rows,
-    so that folding changes neither the number of steps nor what one step sees.
-    """
-    steps: list[Step] = []
-    targets_per_epoch = sum(target_counts)
-    for epoch in range(hyperparameters.num_epochs):
-        order = list(range(len(target_counts)))
-        random.Random(f"{hyperparameters.seed}:{epoch}").shuffle(order)
-        done = 0
-        chosen: list[int] = []
-        for index in order:
-            chosen.append(index)
-            held = sum(target_counts[i] for i in chosen)
-            if held >= hyperparameters.targets_per_step:
-                done += held
-                steps.append(Step(tuple(chosen), epoch + done / targets_per_epoch))
-                chosen = []
-        if chosen:
-            steps.append(Step(tuple(chosen), float(epoch + 1)))
-    return steps
 
 
 def _encoder_of(

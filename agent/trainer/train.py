@@ -40,12 +40,13 @@ from agent.trainer.base_model import (
     locate,
     template_renderer,
 )
-from agent.trainer.batches import Step, TrainingData, prepare
+from agent.trainer.batches import TrainingData, prepare
 from agent.trainer.event_writer import EventWriter
 from agent.trainer.failures import Terminated
 from agent.trainer.qlora_trainer import QLoRATrainer
 from shared import events, manifest
 from shared.chat_format import choose_chat_format
+from shared.dataset.step_plan import Step
 from shared.errors import DatasetChanged
 from shared.lifecycle import Activity, JobStatus, StopReason
 

@@ -99,7 +99,7 @@ def check_dataset(
 ) -> DatasetReport:
     """Count and check everything in `dataset`; without an `encoder`, token counts are estimates."""
     rows = [row for item in dataset.conversations for row in trained_rows(item, cut_targets)]
-    lengths = [_token_count(row, encoder) for row in rows]
+    lengths = [count_tokens(row, encoder) for row in rows]
     findings = [
         *_check_whole(dataset, count_targets(rows)),
         *(
@@ -128,7 +128,8 @@ def check_dataset(
     )
 
 
-def _token_count(row: Row, encoder: ChatEncoder | None) -> int:
+def count_tokens(row: Row, encoder: ChatEncoder | None) -> int:
+    """Tokens of one row; an estimate from its characters where there is no encoder."""
     if encoder is not None:
         return len(encoder.encode(row)[0])
     characters = sum(len(message.content) for message in row.messages)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from rich.text import Text
 
-from shared.base_models import find_encoder
 from shared.clean_text import clean_line
-from shared.dataset.checks import DatasetReport, Finding, Severity, check_dataset
-from shared.dataset.reader import read_dataset
+from shared.dataset.checks import DatasetReport, Finding, Severity
 from tui import exit_codes
 from tui.commands.output import print_json, say_line
-from tui.config import load_config
+from tui.services.inspection import inspect_file
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 
@@ -32,28 +29,6 @@ def check_file(path: Path, *, model: str, max_seq_length: int, strict: bool, as_
     if report.has_errors:
         return exit_codes.INVALID_INPUT
     return exit_codes.JOB_FAILED if strict and report.has_warnings else exit_codes.OK
-
-
-def inspect_file(
-    path: Path,
-    *,
-    base_model: str,
-    max_seq_length: int,
-    cut_targets: Literal["exclude", "train"] = "exclude",
-    over_long: Literal["refuse", "exclude"] = "refuse",
-) -> DatasetReport:
-    """Read and check the file.
-
-    Token counts are exact where the base model's tokenizer is on this machine, and else estimates;
-    the trainer counts exactly, and refuses before it loads a model.
-    """
-    return check_dataset(
-        read_dataset(path),
-        max_seq_length=max_seq_length,
-        cut_targets=cut_targets,
-        over_long=over_long,
-        encoder=find_encoder(base_model, load_config().agent_root / "models"),
-    )
 
 
 def print_report(

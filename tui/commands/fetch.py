@@ -13,8 +13,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColu
 from shared.errors import InvalidInput
 from tui import exit_codes
 from tui.commands.output import say
-from tui.commands.session import open_session
 from tui.services import artifacts
+from tui.services.session import open_session
 
 
 async def fetch_job(job_id: str, destination: Path) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from shared.lifecycle import JobStatus
 from tui import exit_codes
 from tui.commands.output import date_and_clock, loss, print_json, print_table, say
-from tui.commands.session import Session, open_session
 from tui.commands.show import unreachable_line
 from tui.services.mirror import Sight
+from tui.services.session import Session, open_session
 
 
 async def list_jobs(statuses: Iterable[JobStatus], *, as_json: bool) -> int:

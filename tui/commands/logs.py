@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 from shared.clean_text import clean
 from tui import exit_codes
-from tui.commands.session import open_session
 from tui.services.agent_client import AgentClient
+from tui.services.session import open_session
 
 _CHUNK_BYTES = 256 * 1024
 _LONGEST_TAIL_BYTES = 2**20

@@ -9,8 +9,8 @@ from shared.events import JournalRecord, Metrics
 from shared.store.stored import StoredArtifact
 from tui import exit_codes
 from tui.commands.output import date_and_clock, loss, print_json, print_pairs, say, say_line
-from tui.commands.session import open_session
 from tui.services.mirror import Sight
+from tui.services.session import open_session
 
 _EVENTS_SHOWN = 12
 

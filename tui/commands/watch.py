@@ -9,8 +9,8 @@ from shared.store.cursor import BEGINNING, Cursor
 from shared.store.stored import Applied
 from tui import exit_codes
 from tui.commands.output import say
-from tui.commands.session import Session, open_session
 from tui.commands.watch_views import JsonView, LiveView, PlainView, WatchView
+from tui.services.session import Session, open_session
 
 LEFT_RUNNING = "stopped watching; the job goes on. `brightrun watch JOB` looks again."
 

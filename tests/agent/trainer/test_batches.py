@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from agent.run_directory import AttemptDirectory
 from agent.trainer.base_model import backend, load_tokenizer, locate, template_renderer
-from agent.trainer.batches import TrainingData, plan_steps, prepare
+from agent.trainer.batches import TrainingData, prepare
 from shared.chat_format import choose_chat_format
+from shared.dataset.step_plan import plan_steps
 from shared.errors import InvalidDataset
 from shared.hyperparameters import Hyperparameters
 from tests.agent.trainer.conftest import MakeAttempt

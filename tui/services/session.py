@@ -1,4 +1,4 @@
-"""What most commands need: the store, this machine's host, and the mirror between them."""
+"""What every use of the console needs: the store, this machine's host, and the mirror between."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from shared.store.store import Store, open_store
-from tui.config import load_config
+from tui.config import Config, load_config
 from tui.services.hosts.local import LocalHost
 from tui.services.mirror import Mirror
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of one command."""
+    """One run of one command, or of the full-screen console."""
 
     store: Store
     host: LocalHost
@@ -22,13 +22,13 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session() -> AsyncIterator[Session]:
+async def open_session(config: Config | None = None) -> AsyncIterator[Session]:
     """Open the user's store; starts nothing.
 
     Raises:
         StoreError: the database cannot be used.
     """
-    config = load_config()
+    config = config or load_config()
     async with open_store(config.database_path) as store:
         host = LocalHost(config.agent_root)
         yield Session(store, host, Mirror(store, host))

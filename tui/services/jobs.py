@@ -1,0 +1,138 @@
+"""Starts, repeats and cancels jobs: what commands and screens do to a job, in one place.
+
+The order is what makes a start safe to kill and to repeat: the spec is complete and checked before
+anything happens, the intent is in the store before the agent hears of it, and the agent takes the
+same job twice without harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.dataset.checks import DatasetReport, Severity
+from shared.errors import AgentRefused, AgentUnreachable, InvalidDataset
+from shared.events import utc_now
+from shared.job_spec import DatasetReference, JobSpec, new_job_id
+from shared.lifecycle import JobStatus
+from shared.store.stored import StoredFile, StoredJob
+from tui.services.session import Session
+
+LOCAL = "local"
+"""The host that is always there: this machine."""
+
+_FINAL_REFUSALS = (409, 422)
+"""The agent understood and said no: asking again would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The job as the store has it; `was_there` if it had been started before."""
+
+    job: StoredJob
+    was_there: bool
+
+
+async def start_job(
+    session: Session,
+    path: Path,
+    spec: JobSpec,
+    report: DatasetReport,
+    *,
+    host: str = LOCAL,
+    retry_of: str | None = None,
+) -> Started:
+    """Write the job down and give it to this machine's agent.
+
+    Raises:
+        InvalidDataset: the report has errors; nothing was started.
+        InvalidJobSpec: the id belongs to a job with another spec.
+        AgentUnreachable: written down, but nobody took it over.
+        AgentRefused: the agent said no; where that is final, so is the job's status.
+    """
+    if report.has_errors:
+        raise InvalidDataset(f"{path}: has errors; nothing was started.")
+    await session.store.record_file(_stored_file(path, spec.dataset, report))
+    job, is_new = await session.store.add_job(spec, host, retry_of)
+    created = False
+    if not job.status.is_final:
+        created = await _hand_over(session, path, spec)
+    return Started(job, was_there=not (is_new or created))
+
+
+async def retry_job(session: Session, job: StoredJob) -> StoredJob:
+    """Start the same work again as a new job of this one's settings and training file.
+
+    Raises:
+        InvalidDataset: the training file is neither on the host nor where it was checked.
+        AgentUnreachable, AgentRefused: as for `start_job`.
+    """
+    spec = job.spec.model_copy(update={"job_id": new_job_id()})
+    again, _ = await session.store.add_job(spec, job.host, retry_of=job.job_id)
+    await _hand_over(session, await find_training_file(session, spec), spec)
+    return again
+
+
+async def find_training_file(session: Session, spec: JobSpec) -> Path:
+    """Where the job's training file was when it was checked; the host has a copy of its own."""
+    for file in await session.store.files():
+        if file.sha256 == spec.dataset.sha256:
+            return Path(file.path)
+    return Path(spec.dataset.file_name)
+
+
+async def cancel_job(session: Session, job: StoredJob, reason: str) -> StoredJob:
+    """Pass the wish on to the agent; a job that no agent knows is cancelled right here.
+
+    A job that is final stays as it is.
+
+    Raises:
+        AgentUnreachable: the wish did not arrive.
+    """
+    if job.status.is_final:
+        return job
+    await session.host.ensure_agent()
+    try:
+        async with session.host.client() as client:
+            await client.cancel(job.job_id, reason)
+    except AgentRefused as refusal:
+        if refusal.status_code != 404:
+            raise
+        detail = reason or "cancelled before it was started"
+        return await session.store.settle_job(job.job_id, JobStatus.CANCELLED, detail)
+    return (await session.mirror.catch_up(job)).job
+
+
+async def _hand_over(session: Session, path: Path, spec: JobSpec) -> bool:
+    """Give the job to this machine's agent; True if it was new there."""
+    try:
+        await session.host.ensure_agent()
+        await session.host.put_dataset(path, spec.dataset)
+        async with session.host.client() as client:
+            return (await client.start(spec)).created
+    except AgentUnreachable as error:
+        raise AgentUnreachable(
+            f"{error} The job is written down as {spec.job_id}: start it again with "
+            f"--job-id {spec.job_id}."
+        ) from error
+    except AgentRefused as refusal:
+        if refusal.status_code in _FINAL_REFUSALS:
+            await session.store.settle_job(spec.job_id, JobStatus.FAILED, f"refused: {refusal}")
+        raise
+
+
+def _stored_file(path: Path, dataset: DatasetReference, report: DatasetReport) -> StoredFile:
+    severities = [finding.severity for finding in report.findings]
+    return StoredFile(
+        sha256=dataset.sha256,
+        name=dataset.file_name,
+        path=str(path.absolute()),
+        size_bytes=dataset.size_bytes,
+        conversations=report.conversations,
+        turns=report.turns,
+        trained_targets=report.trained_targets,
+        tokens=report.tokens,
+        errors=severities.count(Severity.ERROR),
+        warnings=severities.count(Severity.WARNING),
+        checked_at=utc_now(),
+    )
