@@ -5,11 +5,10 @@ Events carry foreign text (model output, error messages), so every line is clean
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from shared import events
 from shared.clean_text import clean_line
 from shared.job_state import JobState
+from shared.number_text import clock, duration, number, size
 
 _LONGEST_TEXT = 160
 
@@ -45,33 +44,6 @@ def describe_step(event: events.Metrics, state: JobState) -> str:
     if (eta_s := state.eta_s()) is not None:
         words.append(f"ETA {duration(eta_s)}")
     return "  ".join(words)
-
-
-def clock(moment: datetime) -> str:
-    """Time of day here, `15:04:05`."""
-    return f"{moment.astimezone():%H:%M:%S}"
-
-
-def number(value: float | None, spec: str) -> str:
-    """The number, or a dash where there is none or it was not finite."""
-    return "–" if value is None else format(value, spec)
-
-
-def duration(seconds: float) -> str:
-    """`0:03:10`; days are hours."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
-
-
-def size(size_bytes: int) -> str:
-    """`414.2 MB`, in powers of ten as disks are sold."""
-    value = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 def _words(event: events.Event) -> str:

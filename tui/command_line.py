@@ -19,9 +19,10 @@ from tui.commands.completion import complete_job_id
 
 app = typer.Typer(
     name="brightrun",
-    help="Trains LoRA adapters on conversation datasets, and follows the jobs from a terminal.",
+    help="Trains LoRA adapters on conversation datasets, and follows the jobs from a terminal. "
+    "Without a command it opens the full-screen console on all jobs.",
     epilog=exit_codes.HELP,
-    no_args_is_help=True,
+    invoke_without_command=True,
     # Tracebacks with local variables would print whatever a local holds, secrets included.
     pretty_exceptions_enable=False,
     # Plain help: loading Rich for its panels doubles the time of `--help`.
@@ -67,6 +68,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def brightrun(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -75,6 +77,46 @@ def brightrun(
     ] = False,
 ) -> None:
     """Options that stand before any command."""
+    if context.invoked_subcommand is None:
+        from tui.console import open_console
+
+        raise typer.Exit(open_console())
+
+
+@app.command()
+def console(
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="[JOB]", autocompletion=complete_job_id, help="Opened at once."),
+    ] = None,
+) -> None:
+    """Open the full-screen console, on all jobs or on one. Leaving it stops no job."""
+    from tui.console import open_console
+
+    raise typer.Exit(open_console(job))
+
+
+@app.command()
+def demo(
+    file: Annotated[Path | None, typer.Argument(help="Else the sample that comes along.")] = None,
+    model: Annotated[
+        Literal["tiny", "smollm2"],
+        typer.Option(help="Random weights, or a real 135M language model."),
+    ] = "tiny",
+    headless: Annotated[bool, typer.Option("--headless", help="Without the console.")] = False,
+) -> None:
+    """Train a small adapter on this machine, and watch it in the console."""
+    from tui.demo import DemoOptions
+
+    options = DemoOptions(model=model) if file is None else DemoOptions(file, model)
+    if headless:
+        from tui.commands.demo import run_demo
+        from tui.commands.watch import LEFT_RUNNING
+
+        finish(run_demo(options), LEFT_RUNNING)
+    from tui.console import open_console
+
+    raise typer.Exit(open_console(demo=options))
 
 
 @app.command()
@@ -188,6 +230,14 @@ def cancel(job: Job, reason: Annotated[str, typer.Option(help="Kept with the job
     from tui.commands.cancel import cancel_job
 
     finish(cancel_job(job, reason))
+
+
+@app.command()
+def retry(job: Job) -> None:
+    """Start a job that has ended again, as a new job with the same settings and file."""
+    from tui.commands.retry import retry_job
+
+    finish(retry_job(job), "interrupted; `brightrun jobs` shows whether the job was started.")
 
 
 @app.command()

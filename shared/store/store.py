@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -19,7 +20,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.errors import InvalidJobSpec, StoreError, UnknownJob
-from shared.events import AdapterSaved, AdapterVerified, Evaluation, JournalRecord, utc_now
+from shared.events import (
+    AdapterSaved,
+    AdapterVerified,
+    Evaluation,
+    JournalRecord,
+    Metrics,
+    utc_now,
+)
 from shared.job_spec import JobSpec
 from shared.job_state import JobState, fold
 from shared.lifecycle import FINAL_STATUSES, JobStatus
@@ -125,6 +133,15 @@ class Store:
         async with self._reading() as connection:
             return [rows.job_of(row) for row in (await connection.execute(query)).mappings()]
 
+    async def job_versions(self) -> dict[str, datetime]:
+        """When each job last changed, newest job first: a cheap look for what is new."""
+        columns = training_jobs.c
+        query = select(columns.id, columns.updated_at).order_by(
+            columns.created_at.desc(), columns.id.desc()
+        )
+        async with self._reading() as connection:
+            return {row.id: row.updated_at for row in await connection.execute(query)}
+
     async def apply_records(self, job_id: str, records: Iterable[JournalRecord]) -> Applied:
         """Take over what the agent reports: events, metrics, state and cursor, or none of it.
 
@@ -171,8 +188,13 @@ class Store:
                 connection, job, job.state.model_copy(update=changes), error_message=detail
             )
 
-    async def events(self, job_id: str, last: int | None = None) -> list[JournalRecord]:
-        """The job's records in order; with `last`, only that many of the newest."""
+    async def events(
+        self, job_id: str, last: int | None = None, *, without_metrics: bool = False
+    ) -> list[JournalRecord]:
+        """The job's records in order; with `last`, only that many of the newest.
+
+        `without_metrics` leaves out those of single steps, which `metrics` has more cheaply.
+        """
         columns = job_events.c
         query = (
             select(job_events)
@@ -180,6 +202,8 @@ class Store:
             .order_by(columns.attempt.desc(), columns.seq.desc())
             .limit(last)
         )
+        if without_metrics:
+            query = query.where(columns.kind != Metrics.model_fields["kind"].default)
         async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [rows.record_of(row) for row in reversed(found)]

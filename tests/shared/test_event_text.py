@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from shared import events
-from shared.event_text import describe_event, describe_record, duration, number, size
+from shared.event_text import describe_event, describe_record
 from shared.job_state import JobState
 from shared.lifecycle import Activity, JobStatus, StopReason
+from shared.number_text import duration, number, size
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 STEP = events.Metrics(

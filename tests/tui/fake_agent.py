@@ -33,6 +33,8 @@ class FakeAgent:
     root: Path
     records: list[JournalRecord] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    logs: dict[int, bytes] = field(default_factory=dict)
+    """What the trainer wrote, by attempt."""
     cut_after: list[int] = field(default_factory=list)
     """For each connection in turn: how many records to send before it breaks."""
     batch_size: int = 2
@@ -45,7 +47,11 @@ class FakeAgent:
     refuses_with: int | None = None
     """Status of the answer to every start."""
     asked: list[tuple[int, int]] = field(default_factory=list)
+    asked_in_vain: int = 0
+    """How often somebody wanted the events of a job that is not known."""
     ranges: list[str | None] = field(default_factory=list)
+    log_requests: list[tuple[int | None, int]] = field(default_factory=list)
+    """(attempt, offset), as asked for."""
     started: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -83,6 +89,7 @@ class FakeAgent:
                 Route("/training/start", self._start, methods=["POST"]),
                 Route(job, self._job),
                 Route(f"{job}/cancel", self._cancel, methods=["POST"]),
+                Route(f"{job}/logs", self._logs),
                 Route(f"{job}/artifacts", self._artifacts),
                 Route(f"{job}/artifacts/{{path:path}}", self._artifact),
                 WebSocketRoute(f"{job}/events", self._events),
@@ -126,6 +133,19 @@ class FakeAgent:
         known = self._knows(request.path_params["job_id"])
         return JSONResponse({"detail": "no such job"}, 202 if known else 404)
 
+    async def _logs(self, request: Request) -> Response:
+        job_id, query = request.path_params["job_id"], request.query_params
+        if not self._knows(job_id):
+            return JSONResponse({"detail": f"no job {job_id}"}, 404)
+        asked = int(query["attempt"]) if "attempt" in query else None
+        self.log_requests.append((asked, int(query["offset"])))
+        attempt = max(self.logs, default=1) if asked is None else asked
+        content, offset = self.logs.get(attempt, b""), int(query["offset"])
+        begin = min(offset, len(content)) if offset >= 0 else max(0, len(content) + offset)
+        part = content[begin : begin + int(query["limit"])]
+        place = {"offset": begin, "next_offset": begin + len(part), "size": len(content)}
+        return JSONResponse({"attempt": attempt, **place, "text": part.decode()})
+
     async def _artifacts(self, request: Request) -> Response:
         files = [
             {
@@ -151,6 +171,7 @@ class FakeAgent:
     async def _events(self, websocket: WebSocket) -> None:
         await websocket.accept()
         if not self._knows(websocket.path_params["job_id"]):
+            self.asked_in_vain += 1
             await websocket.close(4404)
             return
         cursor = (

@@ -3,119 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-import os
-import shlex
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
 from shared.manifest import verify
-from tui.cli import run_app
-from tui.command_line import app
+from tests.tui.local_console import Console
 from tui.services.hosts.local import LocalHost
-
-STAND_IN = Path(__file__).parent.parent / "fakes" / "stand_in_trainer.py"
-
-
-class Console:
-    """`brightrun` as a user types it, with a home and an agent of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.root = path / "agent"
-        self.environment = {
-            **os.environ,
-            "BRIGHTRUN_HOME": str(path / "home"),
-            "BRIGHTRUN_AGENT_ROOT": str(self.root),
-        }
-        self.dataset = path / "train.json"
-        self.dataset.write_text(json.dumps(_document()))
-
-    def popen(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", "from tui.cli import main; main()"]
-        return subprocess.Popen(
-            [*command, *map(str, arguments)],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *arguments: str | Path) -> tuple[int, str, str]:
-        """The same in this process, which is faster: (exit code, stdout, stderr)."""
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            mock.patch.dict(os.environ, self.environment),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            code = run_app(app, [str(argument) for argument in arguments])
-        return code, out.getvalue(), err.getvalue()
-
-    def start(self, job_id: str, notes: str = "", *more: str) -> tuple[int, str, str]:
-        """A job whose notes tell the stand-in trainer what to do."""
-        arguments = ("--dataset", self.dataset, "--job-id", job_id, "--notes", notes)
-        return self.run("start", *arguments, *more)
-
-    def start_agent(self) -> None:
-        command = [sys.executable, "-P", "-m", "agent.cli", "serve", "--root", str(self.root)]
-        trainer = shlex.join([sys.executable, str(STAND_IN)])
-        self.agent = subprocess.Popen([*command, "--trainer-command", trainer])
-        until(lambda: self.agent_pid() == self.agent.pid)
-
-    def kill_agent(self) -> None:
-        """Kill the agent that `start_agent` started."""
-        self.agent.kill()
-        self.agent.wait()
-
-    def agent_pid(self) -> int | None:
-        try:
-            return int(json.loads((self.root / "agent.json").read_text())["pid"])
-        except (OSError, ValueError):
-            return None
-
-    def end_detached_agent(self) -> None:
-        """End the agent that the console started."""
-        pid = self.agent_pid()
-        assert pid is not None
-        os.kill(pid, signal.SIGTERM)
-        until(lambda: not Path(f"/proc/{pid}").exists())
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def _document() -> dict[str, object]:
-    pair = {
-        "id": "p1",
-        "conversation_id": "c1",
-        "turn_number": 1,
-        "system_prompt": "Be kind.",
-        "conversation_history": [],
-        "current_user_input": "Hi",
-        "target_response": "Hello there.",
-    }
-    conversation = {
-        "conversation_metadata": {"conversation_id": "c1"},
-        "training_pairs": [pair],
-    }
-    return {
-        "training_file_metadata": {"version": "4.0.0", "format_spec": "brightrun-lora-v4"},
-        "consultant_profile": {},
-        "conversations": [conversation],
-    }
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shared.lifecycle import JobStatus
+from shared.number_text import date_and_clock, loss
 from tui import exit_codes
-from tui.commands.output import date_and_clock, loss, print_json, print_table, say
+from tui.commands.output import print_json, print_table, say
 from tui.commands.show import unreachable_line
 from tui.services.mirror import Sight
 from tui.services.session import Session, open_session

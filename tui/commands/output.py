@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 from typing import Any
 
 from rich.cells import cell_len
@@ -13,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.clean_text import clean_line
-from shared.event_text import number
 
 _PIPE_WIDTH = 1000
 _NARROWEST = 8
@@ -65,13 +63,3 @@ def print_pairs(pairs: list[tuple[str, str]]) -> None:
         value = clean_line(value)
         styled = Text(value, style=STATUS_STYLES.get(value, ""))
         say_line(Text.assemble((name.ljust(width + 2), "bold"), styled))
-
-
-def date_and_clock(moment: datetime | None) -> str:
-    """`2026-11-22 15:04`, here; a dash for None."""
-    return "–" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
-
-
-def loss(value: float | None) -> str:
-    """Losses have four decimals everywhere."""
-    return number(value, ".4f")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shared.event_text import clock, describe_event, duration, number, size
-from shared.events import JournalRecord, Metrics
+from shared.event_text import describe_event
+from shared.events import JournalRecord
+from shared.number_text import clock, date_and_clock, duration, loss, number, size
 from shared.store.stored import StoredArtifact
 from tui import exit_codes
-from tui.commands.output import date_and_clock, loss, print_json, print_pairs, say, say_line
+from tui.commands.output import print_json, print_pairs, say, say_line
 from tui.services.mirror import Sight
 from tui.services.session import open_session
 
@@ -20,15 +21,11 @@ async def show_job(job_id: str, *, as_json: bool) -> int:
     async with open_session() as session:
         sight = await session.mirror.catch_up(await session.store.get_job(job_id))
         artifacts = await session.store.artifacts(sight.job.job_id)
-        events = [
-            record
-            for record in await session.store.events(sight.job.job_id)
-            if not isinstance(record.event, Metrics)
-        ]
+        events = await session.store.events(sight.job.job_id, _EVENTS_SHOWN, without_metrics=True)
     if as_json:
         print_json(_to_dict(sight, artifacts))
     else:
-        _print(sight, artifacts, events[-_EVENTS_SHOWN:])
+        _print(sight, artifacts, events)
     if sight.unreachable is not None:
         say(unreachable_line(sight))
     return exit_codes.OK

@@ -18,11 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.clean_text import clean_line
-from shared.event_text import clock, describe_event, describe_record, duration, number
+from shared.event_text import describe_event, describe_record
 from shared.events import JournalRecord, Metrics, encode
 from shared.job_state import JobState, apply
+from shared.number_text import clock, duration, loss, number
 from shared.store.stored import Applied, MetricsPoint, StoredJob
-from tui.commands.output import STATUS_STYLES, loss, say
+from tui.commands.output import STATUS_STYLES, say
 from tui.commands.sparkline import sparkline
 from tui.services.mirror import Unreachable
 

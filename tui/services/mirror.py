@@ -48,6 +48,8 @@ class Mirror:
     def __init__(self, store: Store, host: LocalHost) -> None:
         self._store = store
         self._host = host
+        self._reviving = asyncio.Lock()
+        """Watchers of several jobs on one host start one agent, not one each."""
 
     async def watch(
         self, job_id: str, seen: Cursor | None = None
@@ -80,7 +82,9 @@ class Mirror:
             except AgentUnreachable as error:
                 since = since or utc_now()
                 yield Unreachable(since, str(error))
-                if await revive(self._host):
+                async with self._reviving:
+                    answers = await revive(self._host)
+                if answers:
                     since = None
                     yield Applied(job, ())
                 else:

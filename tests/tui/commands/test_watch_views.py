@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from shared.event_text import describe_event, duration, size
+from shared.event_text import describe_event
 from shared.events import Event, LogLine
 from shared.job_state import fold
+from shared.number_text import duration, size
 from shared.store.stored import StoredJob
 from tests.shared.store.journal import BEGIN, completed_job, job_spec, journal, metrics
 from tui.commands.sparkline import sparkline

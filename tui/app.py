@@ -1,0 +1,173 @@
+"""The full-screen console: opens the services after the first paint, and routes between screens.
+
+Nothing heavy is imported here: SQLAlchemy, pydantic, httpx and websockets take a second, and come
+in a thread once the first screen stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.signal import Signal
+from textual.worker import Worker, WorkerCancelled, WorkerFailed
+
+from shared.clean_text import clean_line
+from shared.errors import BrightRunError
+from tui.crash_safe_app import CrashSafeApp
+from tui.palette import ConsoleCommands
+from tui.screens.jobs import JobsScreen
+
+if TYPE_CHECKING:
+    from shared.store.stored import StoredJob
+    from tui.config import Config
+    from tui.demo import DemoOptions
+    from tui.services.feed import JobFeed, JobNews
+    from tui.services.session import Session
+    from tui.views.job_draft import JobDraft
+
+_SERVICES = ("tui.services.feed", "tui.services.session", "tui.services.jobs")
+
+
+class BrightRunApp(CrashSafeApp[None]):
+    """Quitting it stops no job, and opening it again shows everything that happened meanwhile."""
+
+    TITLE = "brightrun"
+    CSS_PATH = "app.tcss"
+    COMMANDS = App.COMMANDS | {lambda: ConsoleCommands}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit", tooltip="Leave the console; jobs go on"),
+        Binding("question_mark", "toggle_help", "Help", key_display="?"),
+    ]
+
+    def __init__(
+        self, config: Config, *, job: str | None = None, demo: DemoOptions | None = None
+    ) -> None:
+        super().__init__(config.home / "crashes")
+        self.config = config
+        self.session: Session | None = None
+        """None until the store is open."""
+        self.news: dict[str, JobNews] = {}
+        """What was last heard of each job."""
+        self.job_news: Signal[JobNews] = Signal(self, "job news")
+        self._feed: JobFeed | None = None
+        self._serving: Worker[None] | None = None
+        self._first_job = job
+        self._demo = demo
+        self._jobs_screen = JobsScreen()
+
+    def get_default_screen(self) -> Screen[Any]:
+        return self._jobs_screen
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._begin)
+
+    async def on_unmount(self) -> None:
+        """Let the store be closed before the loop is."""
+        if self._serving is not None:
+            self._serving.cancel()
+            with suppress(WorkerCancelled, WorkerFailed):
+                await self._serving.wait()
+
+    def _begin(self) -> None:
+        self._serving = self._serve()
+
+    @work
+    async def _serve(self) -> None:
+        """Everything that is not on the screen; ends with the app."""
+        for name in _SERVICES:
+            await asyncio.to_thread(importlib.import_module, name)
+        from tui.services.feed import JobFeed
+        from tui.services.session import open_session
+
+        try:
+            async with open_session(self.config) as session:
+                self.session = session
+                self._feed = JobFeed(session, self._tell, on_trouble=self._on_trouble)
+                await self._feed.run(on_first_look=self._opened)
+        except BrightRunError as error:
+            self._jobs_screen.show_trouble(clean_line(str(error)))
+        finally:
+            self.session = None
+
+    def _tell(self, news: JobNews) -> None:
+        earlier = self.news.get(news.job.job_id)
+        self.news[news.job.job_id] = news
+        self.job_news.publish(news)
+        if earlier is not None and news.job.status.is_final and not earlier.job.status.is_final:
+            self._notify_end(news.job)
+
+    def _opened(self) -> None:
+        self._jobs_screen.opened()
+        if self._demo is not None:
+            self._start_demo(self._demo)
+        elif self._first_job is not None:
+            self._open_first_job(self._first_job)
+
+    def _on_trouble(self, text: str) -> None:
+        self._jobs_screen.show_trouble(clean_line(text))
+
+    def _notify_end(self, job: StoredJob) -> None:
+        outcome = clean_line(f"{job.spec.name}: {job.error_message or job.status.value}")
+        is_well = job.error_message is None
+        self.notify(outcome, severity="information" if is_well else "error", markup=False)
+
+    @work
+    async def _open_first_job(self, job_id: str) -> None:
+        assert self.session is not None
+        try:
+            self.open_job(await self.session.store.get_job(job_id))
+        except BrightRunError as error:
+            self._jobs_screen.complain(error)
+
+    @work
+    async def _start_demo(self, options: DemoOptions) -> None:
+        from tui.services.demo import start_demo
+
+        assert self.session is not None
+        try:
+            job = await start_demo(self.session, options)
+        except BrightRunError as error:
+            self._jobs_screen.complain(error)
+        else:
+            self.look_for_jobs()
+            self.open_job(job)
+
+    def look_for_jobs(self) -> None:
+        """This process has changed a job: show it without waiting for the next look."""
+        if self._feed is not None:
+            self._feed.look_now()
+
+    def open_job(self, job: StoredJob) -> None:
+        """Show one job, on top of the table of all."""
+        from tui.screens.job import JobScreen
+
+        while not isinstance(self.screen, JobsScreen):
+            self.pop_screen()
+        self.push_screen(JobScreen(job))
+
+    def open_new_job(self, draft: JobDraft | None = None) -> None:
+        """The form for a new job; the job that was started is shown."""
+        if self.session is None:
+            return
+        from tui.screens.new_job import NewJobScreen
+
+        self.push_screen(NewJobScreen(self.session, draft), self._on_new_job)
+
+    def _on_new_job(self, job_id: str | None) -> None:
+        if job_id is not None:
+            self.look_for_jobs()
+            self._open_first_job(job_id)
+
+    def action_toggle_help(self) -> None:
+        """Show or hide what the keys do here."""
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()

@@ -1,0 +1,128 @@
+"""What the screens share: the app by its own type, and what can be done to a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from shared.clean_text import clean_line
+
+if TYPE_CHECKING:
+    from shared.store.stored import StoredJob
+    from tui.app import BrightRunApp
+
+Result = TypeVar("Result")
+
+
+class ConsoleScreen(Screen[Result]):
+    """A screen of the console."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
+
+    @property
+    def console(self) -> BrightRunApp:
+        """The app, by its own type."""
+        return cast("BrightRunApp", self.app)
+
+    def complain(self, error: Exception) -> None:
+        """Show an expected error; nothing in it is markup."""
+        self.notify(clean_line(str(error)), severity="error", timeout=10, markup=False)
+
+
+class JobScreenBase(ConsoleScreen[None]):
+    """A screen on which one job is the chosen one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "cancel_job", "Cancel", tooltip="Stop the job; its checkpoint is kept"),
+        Binding("r", "retry_job", "Retry", tooltip="The same work again, as a new job"),
+        Binding("f", "fetch", "Fetch", tooltip="Bring the adapter home"),
+        Binding("N", "new_job_like", "New like this", show=False),
+    ]
+
+    def chosen_job(self) -> StoredJob | None:
+        """The job that the keys act upon."""
+        raise NotImplementedError
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what is possible with the chosen job stands in the footer."""
+        if action not in {"cancel_job", "retry_job", "fetch", "new_job_like"}:
+            return True
+        job = self.chosen_job()
+        if job is None or self.console.session is None:
+            return False
+        if action == "cancel_job":
+            return not job.status.is_final
+        if action == "retry_job":
+            return job.status.is_final
+        if action == "fetch":
+            return job.state.adapter_verified
+        return True
+
+    @work(group="job action", exclusive=True)
+    async def action_cancel_job(self) -> None:
+        """Ask, then pass the wish on."""
+        from shared.errors import BrightRunError
+        from tui.screens.cancel import CancelScreen
+        from tui.services import jobs
+
+        job, session = self.chosen_job(), self.console.session
+        if job is None or session is None:
+            return
+        reason = await self.app.push_screen_wait(CancelScreen(job))
+        if reason is None:
+            return
+        self.notify("cancelling: the trainer saves a checkpoint and stops", markup=False)
+        try:
+            await jobs.cancel_job(session, job, reason)
+        except BrightRunError as error:
+            self.complain(error)
+        self.console.look_for_jobs()
+
+    @work(group="job action", exclusive=True)
+    async def action_retry_job(self) -> None:
+        """Ask, then start the same work as a new job and show it."""
+        from shared.errors import BrightRunError
+        from tui.screens.confirm import ConfirmScreen
+        from tui.services import jobs
+
+        job, session = self.chosen_job(), self.console.session
+        if job is None or session is None:
+            return
+        question = ConfirmScreen(
+            f"Start “{clean_line(job.spec.name)}” again?",
+            "A new job with the same settings and the same training file.",
+            yes="Start",
+            no="Back",
+        )
+        if not await self.app.push_screen_wait(question):
+            return
+        try:
+            again = await jobs.retry_job(session, job)
+        except BrightRunError as error:
+            self.complain(error)
+        else:
+            self.console.open_job(again)
+        self.console.look_for_jobs()
+
+    def action_fetch(self) -> None:
+        """Choose a place, and bring the adapter there."""
+        from tui.screens.fetch import FetchScreen
+
+        job, session = self.chosen_job(), self.console.session
+        if job is not None and session is not None:
+            self.app.push_screen(FetchScreen(session, job))
+
+    @work(group="job action", exclusive=True)
+    async def action_new_job_like(self) -> None:
+        """The form, filled with this job's settings."""
+        from tui.services import jobs
+        from tui.views.job_draft import JobDraft
+
+        job, session = self.chosen_job(), self.console.session
+        if job is not None and session is not None:
+            path = await jobs.find_training_file(session, job.spec)
+            self.console.open_new_job(JobDraft.of_spec(job.spec, path))

@@ -1,0 +1,252 @@
+"""One job: its curves, figures, events, log, files and settings, live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import ClassVar, TypeVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Footer, Static, TabbedContent, TabPane
+
+from shared.errors import StoreError
+from shared.event_text import describe_event
+from shared.events import JournalRecord
+from shared.number_text import clock
+from shared.store.stored import MetricsPoint, StoredJob
+from tui.screens.console_screen import JobScreenBase
+from tui.services.feed import JobNews
+from tui.views.chart_picture import Quantity
+from tui.views.job_figures import figures, settings
+from tui.views.job_history import JobHistory
+from tui.widgets.adapter_files import AdapterFiles
+from tui.widgets.figures_panel import FiguresPanel
+from tui.widgets.job_header import JobHeader
+from tui.widgets.log_pane import LogPane
+from tui.widgets.loss_chart import LossChart
+from tui.widgets.trainer_log_view import TrainerLogView
+
+Choice = TypeVar("Choice")
+
+_INTERVAL_S = 0.5
+_LATEST_EVENTS = 8
+_QUANTITIES: tuple[Quantity, ...] = ("loss", "grad_norm", "learning_rate")
+_SMOOTHINGS = (0.6, 0.9, 0.0)
+_WINDOWS = (None, 50, 200, 1000)
+_TABS = ("loss", "events", "log", "files", "settings")
+
+
+class JobScreen(JobScreenBase):
+    """Everything about one job. Leaving it, or the console, does nothing to the job."""
+
+    HELP = """
+    # Job
+
+    The figures come from the job's own journal: the same whether you watched or came back later.
+    When its machine does not answer, the last known figures stay and are marked as such.
+    """
+    CSS = """
+    JobScreen {
+        TabbedContent { height: 1fr; }
+        TabPane { padding: 0; }
+        ContentSwitcher { height: 1fr; }
+        #overview { height: 1fr; }
+        LossChart { width: 1fr; height: 1fr; min-height: 6; }
+        #side { height: auto; }
+        #latest { height: auto; padding: 0 1; color: $text-muted; display: none; }
+        #settings-pairs { width: 1fr; height: auto; padding: 1 2; }
+    }
+    JobScreen.-wide {
+        #overview { layout: horizontal; }
+        #side { width: 34; height: 1fr; border-left: vkey $panel; }
+    }
+    JobScreen.-narrow #overview { layout: vertical; }
+    JobScreen.-tall #latest { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Jobs"),
+        *(
+            Binding(str(number), f"show_tab('{name}')", name.capitalize(), show=False)
+            for number, name in enumerate(_TABS, start=1)
+        ),
+        Binding("m", "next_quantity", "Curve", tooltip="Loss, grad norm, learning rate"),
+        Binding("l", "toggle_log_scale", "Log scale", show=False),
+        Binding("s", "next_smoothing", "Smoothing", show=False),
+        Binding("z", "next_window", "Zoom", show=False, tooltip="All steps, or the last ones"),
+    ]
+
+    class Loaded(Message):
+        """What the store has of the job."""
+
+        def __init__(
+            self, job: StoredJob, points: list[MetricsPoint], events: list[JournalRecord]
+        ) -> None:
+            self.job = job
+            self.points = points
+            self.events = events
+            super().__init__()
+
+    def __init__(self, job: StoredJob) -> None:
+        super().__init__()
+        self._news = JobNews(job)
+        self.history: JobHistory | None = None
+        """None until the store has been read."""
+        self._early: list[JobNews] = []
+        """News that came before the store was read."""
+
+    def compose(self) -> ComposeResult:
+        session, job_id = self.console.session, self._news.job.job_id
+        yield JobHeader(id="header")
+        with TabbedContent(initial="loss", id="tabs"):
+            with TabPane("1 Loss", id="loss"), Vertical(id="overview"):
+                yield LossChart(id="chart")
+                with Vertical(id="side"):
+                    yield FiguresPanel(id="figures")
+                    yield Static(id="latest", markup=False)
+            with TabPane("2 Events", id="events"):
+                name = f"{job_id}-events.txt"
+                yield LogPane(save_as=name, line_style=_event_style, id="event-log")
+            with TabPane("3 Log", id="log"):
+                if session is not None:
+                    yield TrainerLogView(session.host, job_id, id="trainer-log")
+            with TabPane("4 Files", id="files"):
+                if session is not None:
+                    yield AdapterFiles(session, id="adapter-files")
+            with TabPane("5 Settings", id="settings"), VerticalScroll():
+                yield Static(id="settings-pairs", markup=False)
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        self.console.job_news.subscribe(self, self._on_news)
+        self.set_interval(_INTERVAL_S, self._draw)
+        self._load()
+        self.call_after_refresh(self._draw)
+
+    def chosen_job(self) -> StoredJob | None:
+        """The job of this screen."""
+        return self._news.job
+
+    @work(exclusive=True)
+    async def _load(self) -> None:
+        session = self.console.session
+        if session is None:
+            return
+        try:
+            # The job first: whatever comes after its cursor comes again as news.
+            job = await session.store.get_job(self._news.job.job_id)
+            points = await session.store.metrics(job.job_id)
+            events = await session.store.events(job.job_id, without_metrics=True)
+        except StoreError as error:
+            self.complain(error)
+        else:
+            self.post_message(self.Loaded(job, points, events))
+
+    def on_job_screen_loaded(self, event: Loaded) -> None:
+        history = JobHistory()
+        history.load(event.points, event.events, event.job.cursor)
+        self.history = history
+        self._news = self.console.news.get(event.job.job_id, JobNews(event.job))
+        self._log_events(history.events)
+        self.query_one(LossChart).show(history.curves)
+        early, self._early = self._early, []
+        for news in early:
+            self._on_news(news)
+        self._draw()
+
+    def _on_news(self, news: JobNews) -> None:
+        if news.job.job_id != self._news.job.job_id:
+            return
+        if self.history is None:
+            self._early.append(news)
+            return
+        earlier, self._news = self._news, news
+        self._log_events(self.history.extend(news.records))
+        if news.job.status != earlier.job.status or news.job.state.adapter_verified:
+            self.refresh_bindings()
+
+    def _log_events(self, records: list[JournalRecord]) -> None:
+        self.query_one("#event-log", LogPane).add_lines(
+            f"{clock(record.time)}  {describe_event(record)}" for record in records
+        )
+
+    def _draw(self) -> None:
+        """Twice a second, and not while another screen is on top."""
+        if not self.is_current or self.history is None:
+            return
+        now, job, history = datetime.now(UTC), self._news.job, self.history
+        header = self.query_one(JobHeader)
+        header.show(job, history.stage_times(now), self._news.unreachable, now)
+        tab = self.query_one(TabbedContent).active
+        if tab == "loss":
+            self.query_one(FiguresPanel).show(figures(job, history.memory_bytes))
+            self.query_one("#latest", Static).update(_latest(history))
+        elif tab == "files":
+            for files in self.query(AdapterFiles):
+                files.show(job)
+        elif tab == "settings":
+            self.query_one("#settings-pairs", Static).update(_pairs(settings(job, history)))
+
+    def on_tabbed_content_tab_activated(self) -> None:
+        self._draw()
+
+    def action_back(self) -> None:
+        """The table of all jobs; this job goes on."""
+        self.dismiss()
+
+    def action_show_tab(self, tab: str) -> None:
+        """One of the five tabs."""
+        self.query_one(TabbedContent).active = tab
+
+    def action_next_quantity(self) -> None:
+        """Loss, then the gradient's norm, then the learning rate."""
+        self.action_show_tab("loss")
+        chart = self.query_one(LossChart)
+        chart.quantity = _after(chart.quantity, _QUANTITIES)
+
+    def action_toggle_log_scale(self) -> None:
+        """Logarithmic or linear."""
+        chart = self.query_one(LossChart)
+        chart.log_scale = not chart.log_scale
+
+    def action_next_smoothing(self) -> None:
+        """None, some, much."""
+        chart = self.query_one(LossChart)
+        chart.smoothing = _after(chart.smoothing, _SMOOTHINGS)
+
+    def action_next_window(self) -> None:
+        """All steps, or only the last of them."""
+        chart = self.query_one(LossChart)
+        chart.window = _after(chart.window, _WINDOWS)
+
+
+def _after(current: Choice, choices: Sequence[Choice]) -> Choice:
+    """The next of the choices, round and round."""
+    return choices[(choices.index(current) + 1) % len(choices)]
+
+
+def _event_style(line: str) -> str | None:
+    words = line[10:]
+    if words.startswith(("error:", "checkpoint refused")):
+        return "red"
+    if words.startswith(("warning:", "cancel requested", "resumed")):
+        return "yellow"
+    return None
+
+
+def _latest(history: JobHistory) -> Text:
+    """The last events, one line each."""
+    records = history.events[-_LATEST_EVENTS:]
+    lines = [f"{clock(record.time)} {describe_event(record)}" for record in records]
+    return Text("\n" + "\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+
+def _pairs(pairs: list[tuple[str, str]]) -> Text:
+    width = max(len(name) for name, _ in pairs) + 2
+    return Text("\n").join(
+        Text.assemble((name.replace("_", " ").ljust(width), "dim"), value) for name, value in pairs
+    )

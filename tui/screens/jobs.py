@@ -1,0 +1,188 @@
+"""All jobs: the first thing that is seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Footer, Input, Static, Tab, Tabs
+
+from tui.screens.console_screen import JobScreenBase
+from tui.views.job_row import FILTERS, SORTS, Selection, count_by_filter, row_of
+from tui.widgets.job_table import JobTable
+
+if TYPE_CHECKING:
+    from shared.store.stored import StoredJob
+    from tui.services.feed import JobNews
+    from tui.views.job_row import JobRow
+
+_OPENING = "opening ..."
+_EMPTY = "No jobs yet. Press n for the first one."
+
+
+class JobsScreen(JobScreenBase):
+    """A table of all jobs, with filter, search and sort."""
+
+    HELP = """
+    # Jobs
+
+    Every job on this machine's store, also those that other consoles started. Closing the console
+    stops none of them. Enter opens a job; a click on a column's head sorts by it.
+    """
+    DEFAULT_CSS = """
+    JobsScreen {
+        #title { height: 1; background: $panel; padding: 0 1; }
+        #filters { height: 2; }
+        #search { height: 1; border: none; padding: 0 1; display: none; background: $surface; }
+        #search.-open { display: block; }
+        #notice { height: auto; padding: 1 2; color: $text-muted; }
+        #jobs { height: 1fr; background: $background; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open"),
+        Binding("n", "new_job", "New job"),
+        Binding("slash", "search", "Search", key_display="/"),
+        Binding("v", "next_filter", "Filter", tooltip="Show all, active, completed ..."),
+        Binding("s", "next_sort", "Sort"),
+        Binding("escape", "end_search", "End search", show=False),
+    ]
+    AUTO_FOCUS = "#jobs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: dict[str, JobRow] = {}
+        self._selection = Selection()
+        self._is_open = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="title", markup=False)
+        yield Tabs(*(Tab(name, id=name) for name in FILTERS), id="filters")
+        yield Input(placeholder="name, notes, tags, id, model or file", id="search")
+        with Horizontal():
+            yield JobTable(id="jobs")
+        yield Static(_OPENING, id="notice", markup=False)
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(Tabs).can_focus = False
+        self.console.job_news.subscribe(self, self._on_news)
+        self.set_interval(0.5, self._count)
+        self._count()
+
+    def on_screen_resume(self) -> None:
+        self.query_one(JobTable).draw_changes()
+        self.refresh_bindings()
+
+    def opened(self) -> None:
+        """The store has been read once: an empty table is really empty."""
+        self._is_open = True
+        self.query_one(JobTable).draw_changes()
+        self._count()
+
+    def show_trouble(self, text: str) -> None:
+        """A sentence in place of the jobs; empty where all is well again."""
+        self.set_class(bool(text), "-trouble")
+        self._is_open = self._is_open or bool(text)
+        self.query_one("#notice", Static).update(Text(text, style="bold red"))
+        self.query_one("#notice").display = bool(text)
+
+    def chosen_job(self) -> StoredJob | None:
+        """The job under the cursor."""
+        job_id = self.query_one(JobTable).job_id
+        news = None if job_id is None else self.console.news.get(job_id)
+        return None if news is None else news.job
+
+    def _on_news(self, news: JobNews) -> None:
+        row = row_of(news.job, is_unreachable=news.unreachable is not None)
+        earlier = self._rows.get(row.job_id)
+        self._rows[row.job_id] = row
+        self.query_one(JobTable).put(row)
+        if earlier is not None and earlier.status != row.status:
+            self.refresh_bindings()
+
+    def _count(self) -> None:
+        """The numbers in the title and on the tabs."""
+        if not self.is_current:
+            return
+        counts = count_by_filter(self._rows.values())
+        for name, count in counts.items():
+            tab = self.query_one(f"#filters #{name}", Tab)
+            label = f"{name} {count}" if self._rows else name
+            if str(tab.label) != label:
+                tab.label = label
+        table = self.query_one(JobTable)
+        words = [f"{counts['active']} active", f"{counts['all']} jobs"] if self._rows else []
+        if self._selection.search:
+            words.insert(0, f"search “{self._selection.search}”: {table.row_count}")
+        if table.left_out:
+            words.append(f"the first {table.row_count} are shown")
+        title = Text.assemble(("brightrun", "bold"), "  ", ("  ·  ".join(words), "dim"))
+        self.query_one("#title", Static).update(title)
+        if not self.has_class("-trouble"):
+            notice = self.query_one("#notice", Static)
+            notice.display = not self._rows
+            notice.update(_EMPTY if self._is_open else _OPENING)
+
+    def _select(self, selection: Selection) -> None:
+        self._selection = selection
+        self.query_one(JobTable).select(selection)
+        self._count()
+
+    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
+        sort = self._selection
+        shown = event.tab.id or "all"
+        self._select(Selection(shown, sort.search, sort.sort, sort.is_descending))
+
+    def on_job_table_sort_requested(self, event: JobTable.SortRequested) -> None:
+        self._select(self._selection.sorted_by(event.sort))
+
+    def on_job_table_highlighted(self, event: JobTable.Highlighted) -> None:
+        self.refresh_bindings()
+
+    def on_data_table_row_selected(self) -> None:
+        self.action_open()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        now = self._selection
+        self._select(Selection(now.shown, event.value, now.sort, now.is_descending))
+
+    def on_input_submitted(self) -> None:
+        self.query_one(JobTable).focus()
+
+    def action_open(self) -> None:
+        """Look at the job under the cursor."""
+        job = self.chosen_job()
+        if job is not None:
+            self.console.open_job(job)
+
+    def action_new_job(self) -> None:
+        """The form for a new job."""
+        self.console.open_new_job()
+
+    def action_search(self) -> None:
+        """Type words; the table follows."""
+        search = self.query_one("#search", Input)
+        search.add_class("-open")
+        search.focus()
+
+    def action_end_search(self) -> None:
+        """All jobs again."""
+        search = self.query_one("#search", Input)
+        search.value = ""
+        search.remove_class("-open")
+        self.query_one(JobTable).focus()
+
+    def action_next_filter(self) -> None:
+        """The next of the tabs."""
+        names = list(FILTERS)
+        following = names[(names.index(self._selection.shown) + 1) % len(names)]
+        self.query_one(Tabs).active = following
+
+    def action_next_sort(self) -> None:
+        """Sort by the next column."""
+        following = SORTS[(SORTS.index(self._selection.sort) + 1) % len(SORTS)]
+        self._select(self._selection.sorted_by(following))

@@ -1,0 +1,28 @@
+"""What the form says about each field beside and below it."""
+
+from __future__ import annotations
+
+from shared.hyperparameters import Hyperparameters, Preset, allowed_range, help_line
+from tui.views.job_draft import preset_text
+
+_FIELDS = {
+    "dataset": "Training file, JSON or JSONL. Tab or → completes a path, ↓ takes a recent file.",
+    "name": "3 to 100 characters. Left empty, it is the file's name.",
+    "base_model": "tiny (made on the spot), smollm2, a directory, or a model id of the hub.",
+    "revision": "Commit, tag or branch of the model on the hub. Left empty, the hub's default.",
+    "host": "Where it runs. local is this machine, where nothing is rented.",
+    "cut_targets": "Answers that end in mid-sentence: exclude keeps them as context only.",
+    "over_long": "Conversations over max_seq_length: refuse the start, or exclude them.",
+    "dry_run": "Everything up to and with the first optimizer step, on ten examples; no adapter.",
+    "tags": "Words to find the job by, separated by commas.",
+    "notes": "Whatever should be remembered about this job.",
+    "preset": "Fills the fields below. What was changed by hand (•) stays as it is.",
+}
+
+
+def field_help(field: str, preset: Preset) -> tuple[str, str]:
+    """What a field is for, and what it may hold; the second may be empty."""
+    if field not in Hyperparameters.model_fields:
+        return _FIELDS[field], ""
+    default = preset_text(field, preset)
+    return help_line(field), f"{allowed_range(field)}; {preset}: {default}"

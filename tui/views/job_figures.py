@@ -1,0 +1,96 @@
+"""The figures of a job as names and values, from values alone."""
+
+from __future__ import annotations
+
+import math
+
+from shared.clean_text import clean_line
+from shared.job_state import JobState
+from shared.number_text import date_and_clock, duration, loss, number, size
+from shared.store.stored import StoredJob
+from tui.views.job_history import JobHistory
+
+Pairs = list[tuple[str, str]]
+
+
+def figures(job: StoredJob, memory_bytes: int | None) -> Pairs:
+    """What is measured now, most wanted first."""
+    state = job.state
+    return [
+        ("loss", loss(state.loss)),
+        ("first loss", loss(state.first_loss)),
+        ("held out", loss(state.eval_loss)),
+        ("base model", loss(state.base_eval_loss)),
+        ("perplexity", _perplexity(state)),
+        ("learning rate", number(state.learning_rate, ".2e")),
+        ("grad norm", number(state.grad_norm, ".3g")),
+        ("tokens/s", number(state.tokens_per_s, ",.0f")),
+        ("s/step", number(state.step_s, ".2f")),
+        ("memory", "–" if memory_bytes is None else size(memory_bytes)),
+        ("checkpoint", _checkpoint(state)),
+        ("cost", "no rent"),
+    ]
+
+
+def settings(job: StoredJob, history: JobHistory) -> Pairs:
+    """What was asked for, and what the trainer found on its machine."""
+    spec = job.spec
+    revision = f" at {spec.base_model_revision}" if spec.base_model_revision else ""
+    pairs = [
+        ("job", job.job_id),
+        ("name", spec.name),
+        ("notes", spec.notes),
+        ("tags", ", ".join(spec.tags)),
+        ("retry of", job.retry_of or ""),
+        ("created", date_and_clock(job.created_at)),
+        ("host", job.host),
+        ("dataset", f"{spec.dataset.file_name} ({size(spec.dataset.size_bytes)})"),
+        ("dataset sha256", spec.dataset.sha256),
+        ("base model", spec.base_model + revision),
+        ("preset", spec.preset.value),
+        *((name, _setting(value)) for name, value in spec.hyperparameters),
+        ("cut targets", spec.cut_targets),
+        ("over-long", spec.over_long),
+        ("optimizer", spec.optim),
+        ("max restarts", str(spec.max_restarts)),
+        ("dry run", "yes" if spec.dry_run else ""),
+        *_found(history),
+    ]
+    return [(name, clean_line(value)) for name, value in pairs if value]
+
+
+def _found(history: JobHistory) -> Pairs:
+    facts = history.facts
+    if facts is None:
+        return []
+    return [
+        ("conversations", f"{facts.conversations} ({facts.held_out_conversations} held out)"),
+        ("targets", f"{facts.targets:,}"),
+        ("tokens an epoch", f"{facts.tokens_per_epoch:,}"),
+        ("supervised tokens", f"{facts.supervised_tokens_per_epoch:,} an epoch"),
+        ("trainable parameters", f"{facts.trainable_parameters:,}"),
+        ("device", facts.device),
+        ("quantization", facts.quantization),
+        ("optimizer used", facts.optim),
+        ("versions", "  ".join(f"{name} {version}" for name, version in facts.versions.items())),
+    ]
+
+
+def time_left(job: StoredJob) -> str:
+    """`ETA 0:00:12`; empty where nothing is known or nothing is left."""
+    eta_s = job.state.eta_s()
+    return "" if eta_s is None else f"ETA {duration(eta_s)}"
+
+
+def _perplexity(state: JobState) -> str:
+    held_out = state.eval_loss
+    return "–" if held_out is None else number(math.exp(min(held_out, 700.0)), ",.2f")
+
+
+def _checkpoint(state: JobState) -> str:
+    step = state.last_checkpoint_step
+    return "–" if step is None else f"step {step}"
+
+
+def _setting(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

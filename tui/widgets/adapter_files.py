@@ -1,0 +1,76 @@
+"""The files of a job's adapter, as its host lists them."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import DataTable, Static
+
+from shared.agent_protocol import ArtifactFile
+from shared.clean_text import clean_line
+from shared.errors import BrightRunError
+from shared.number_text import size
+from shared.store.stored import StoredJob
+from tui.services.session import Session
+
+_NONE_YET = "No verified adapter yet: it is listed here once it has loaded and generated."
+
+
+class AdapterFiles(Vertical):
+    """Asks the agent when it is told of a new adapter; keeps the list while nobody answers."""
+
+    DEFAULT_CSS = """
+    AdapterFiles {
+        #where { height: auto; padding: 0 1; color: $text-muted; }
+        DataTable { height: 1fr; }
+    }
+    """
+
+    def __init__(self, session: Session, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._session = session
+        self._asked_for: str | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(_NONE_YET, id="where", markup=False)
+        yield DataTable[Text](cursor_type="row")
+
+    def show(self, job: StoredJob) -> None:
+        """Have the files of this job's adapter listed, once."""
+        state = job.state
+        if state.adapter_verified and state.adapter_manifest_sha256 != self._asked_for:
+            self._asked_for = state.adapter_manifest_sha256
+            self._list(job)
+
+    @work(exclusive=True)
+    async def _list(self, job: StoredJob) -> None:
+        where = self.query_one("#where", Static)
+        try:
+            await self._session.host.ensure_agent()
+            async with self._session.host.client() as client:
+                files = (await client.artifacts(job.job_id)).files
+        except BrightRunError as error:
+            self._asked_for = None
+            where.update(Text(clean_line(str(error)), style="yellow"))
+            return
+        total = size(sum(file.size_bytes for file in files))
+        path = clean_line(job.state.adapter_path or "")
+        where.update(Text(f"It loads and generates; f fetches it. {total} on the host: {path}"))
+        self._fill(files)
+
+    def _fill(self, files: tuple[ArtifactFile, ...]) -> None:
+        table = self.query_one(DataTable)
+        table.clear(columns=True)
+        paths = [clean_line(file.path) for file in files]
+        table.add_column("FILE", width=max(map(cell_len, paths)))
+        table.add_column("SIZE", width=9)
+        table.add_column("SHA-256", width=64)
+        for path, file in sorted(zip(paths, files, strict=True), key=lambda pair: pair[0]):
+            table.add_row(
+                Text(path),
+                Text(size(file.size_bytes), justify="right"),
+                Text(file.sha256, style="dim"),
+            )

@@ -1,0 +1,122 @@
+"""The head of the job screen: what the job is, how far it is, and its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.table import Table
+from rich.text import Text
+from textual.widgets import Static
+
+from shared.clean_text import clean_line
+from shared.number_text import clock, duration
+from shared.stages import StageTime
+from shared.store.stored import StoredJob
+from tui.services.mirror import Unreachable
+from tui.views.job_figures import time_left
+from tui.views.job_row import STATUS_SIGNS
+from tui.widgets.job_table import STATUS_STYLES
+
+_SHORTEST_BAR = 10
+
+
+class JobHeader(Static):
+    """Three lines, and one more where something is wrong."""
+
+    DEFAULT_CSS = """
+    JobHeader { height: auto; background: $panel; padding: 0 1; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+
+    def show(
+        self,
+        job: StoredJob,
+        stages: Sequence[StageTime],
+        unreachable: Unreachable | None,
+        now: datetime,
+    ) -> None:
+        """Draw the job as it is at `now`."""
+        width = max(self.content_region.width, 20)
+        lines = [
+            _title(job, width),
+            _progress(job, width, now),
+            _stages(stages, width),
+            *_trouble(job, unreachable),
+        ]
+        lines_drawn = Table.grid(expand=True)
+        lines_drawn.add_column(no_wrap=True, overflow="ellipsis")
+        for line in lines:
+            lines_drawn.add_row(line)
+        self.update(lines_drawn)
+
+
+def _title(job: StoredJob, width: int) -> Text:
+    state = job.state
+    status = f"{STATUS_SIGNS[state.status]} {state.status.value.replace('_', ' ')}"
+    # "training: training" says it twice.
+    activity = state.activity if state.activity != state.status.value else None
+    doing = " ".join(filter(None, [activity, clean_line(state.detail)]))
+    if state.status.is_final:
+        doing = ""
+    attempt = f"attempt {state.attempt}" if state.attempt > 1 else ""
+    name = Text(clean_line(job.spec.name), style="bold", no_wrap=True)
+    rest = Text.assemble(
+        "  ",
+        (status, f"bold {STATUS_STYLES.get(state.status, '')}".strip()),
+        ("  " + doing if doing else "", ""),
+        ("  " + attempt if attempt else "", "yellow"),
+        ("  " + job.job_id, "dim"),
+        no_wrap=True,
+    )
+    name.truncate(max(width - rest.cell_len, width // 3), overflow="ellipsis")
+    return name + rest
+
+
+def _progress(job: StoredJob, width: int, now: datetime) -> Text:
+    """`━━━━━━────  46 %  step 18/39  epoch 1.38/3  ETA 0:00:12  0:00:31 so far`."""
+    state = job.state
+    share = state.step / state.total_steps if state.total_steps else 0.0
+    words = [f"{share:4.0%}"]
+    if state.total_steps:
+        words.append(f"step {state.step}/{state.total_steps}")
+        words.append(f"epoch {state.epoch:.2f}/{job.spec.hyperparameters.num_epochs}")
+    if left := time_left(job):
+        words.append(left)
+    if state.started_at is not None:
+        seconds = ((state.ended_at or now) - state.started_at).total_seconds()
+        words.append(f"{duration(max(seconds, 0.0))} {'in all' if state.ended_at else 'so far'}")
+    text = "  ".join(words)
+    bar = max(width - len(text) - 2, _SHORTEST_BAR)
+    done = min(round(share * bar), bar)
+    style = STATUS_STYLES.get(state.status, "cyan")
+    return Text.assemble(("━" * done, style), ("─" * (bar - done), "dim"), "  ", text, no_wrap=True)
+
+
+def _stages(stages: Sequence[StageTime], width: int) -> Text:
+    parts = []
+    for item in stages:
+        if item.seconds is None:
+            parts.append(Text(f"○ {item.stage}", style="dim"))
+        elif item.is_current:
+            parts.append(Text(f"● {item.stage} {duration(item.seconds)}", style="cyan"))
+        else:
+            parts.append(Text.assemble(("✓ ", "green"), f"{item.stage} {duration(item.seconds)}"))
+    line = Text("  ›  " if width > 90 else " › ", style="dim").join(parts)
+    line.no_wrap = True
+    return line
+
+
+def _trouble(job: StoredJob, unreachable: Unreachable | None) -> list[Text]:
+    if unreachable is not None:
+        since = f"unreachable since {clock(unreachable.since)}; trying again"
+        words = f"{since}. The figures are the last known ones: {clean_line(unreachable.reason)}"
+        return [Text(words, style="bold yellow", no_wrap=True, overflow="ellipsis")]
+    lines = []
+    if job.error_message:
+        lines.append(Text(clean_line(job.error_message), style="bold red"))
+    if job.state.advice and job.status.is_final and job.error_message:
+        lines.append(Text(job.state.advice, style="yellow"))
+    return lines

@@ -1,0 +1,261 @@
+"""The table of all jobs, kept in place: cursor and scroll stay where they are while figures change.
+
+It is handed `JobRow`s and a `Selection`; it draws at most twice a second, and not while another
+screen is on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.cells import set_cell_size
+from rich.text import Text
+from textual import events
+from textual.message import Message
+from textual.widgets import DataTable
+
+from shared.lifecycle import JobStatus
+from shared.number_text import duration, loss
+from tui.views.job_row import STATUS_SIGNS, JobRow, Selection
+
+MOST_ROWS = 1000
+"""A table redraws all its rows when their order changes: 17 us a row (measured 2026-11)."""
+
+_INTERVAL_S = 0.5
+_NARROW = 100
+_ROOM_FOR_NAMES = 30
+"""The date is left out where names would have less than these cells."""
+
+STATUS_STYLES = {
+    JobStatus.TRAINING: "cyan",
+    JobStatus.COMPLETED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "yellow",
+}
+
+Draw = Callable[[JobRow, int, datetime], Text]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column; `narrow` is its width in cells below 100 columns. 0: what is left."""
+
+    key: str
+    label: str
+    narrow: int
+    wide: int
+    draw: Draw
+    sort: str | None = None
+    is_number: bool = False
+
+
+class JobTable(DataTable[Text]):
+    """All jobs that the selection lets through, in its order."""
+
+    class Highlighted(Message):
+        """The cursor stands on another job, or on none."""
+
+        def __init__(self, job_id: str | None) -> None:
+            self.job_id = job_id
+            super().__init__()
+
+    class SortRequested(Message):
+        """Somebody clicked on the head of a column."""
+
+        def __init__(self, sort: str) -> None:
+            self.sort = sort
+            super().__init__()
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, cursor_type="row", zebra_stripes=True, cell_padding=0)
+        self._jobs: dict[str, JobRow] = {}
+        self._selection = Selection()
+        self._shown: list[str] = []
+        self._changed: set[str] = set()
+        self._widths: dict[str, int] = {}
+        self.left_out = 0
+        """Jobs that would be shown if the table took more than `MOST_ROWS`."""
+
+    def on_mount(self) -> None:
+        self.set_interval(_INTERVAL_S, self.draw_changes)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._lay_out()
+
+    @property
+    def job_id(self) -> str | None:
+        """The job under the cursor."""
+        return self._shown[self.cursor_row] if self.cursor_row < len(self._shown) else None
+
+    def put(self, row: JobRow) -> None:
+        """A job is new or has changed; it is drawn at the next turn."""
+        self._jobs[row.job_id] = row
+        self._changed.add(row.job_id)
+
+    def select(self, selection: Selection) -> None:
+        """Show other jobs, or in another order."""
+        is_resorted = (selection.sort, selection.is_descending) != (
+            self._selection.sort,
+            self._selection.is_descending,
+        )
+        self._selection = selection
+        if is_resorted:
+            self._lay_out()
+        else:
+            self.draw_changes()
+
+    def draw_changes(self) -> None:
+        """Update what differs; rows are laid out anew only when their order has changed."""
+        if not self._widths or not self.is_attached or not self.screen.is_current:
+            return
+        now = datetime.now(UTC)
+        ids = self._selection.ids(self._jobs.values(), now)
+        self.left_out = max(len(ids) - MOST_ROWS, 0)
+        if ids[:MOST_ROWS] != self._shown:
+            self._fill(ids[:MOST_ROWS], now, self.job_id)
+            return
+        for job_id in self._shown:
+            row = self._jobs[job_id]
+            if job_id in self._changed or not row.status.is_final:
+                self._update_row(row, now)
+        self._changed.clear()
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        event.stop()
+        self.post_message(self.Highlighted(self.job_id))
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        event.stop()
+        column = next(item for item in _COLUMNS if item.key == event.column_key.value)
+        if column.sort is not None:
+            self.post_message(self.SortRequested(column.sort))
+
+    def _lay_out(self) -> None:
+        """Columns for the width that there is; all rows with them."""
+        width = self.scrollable_content_region.width
+        if not width:
+            return
+        job_id = self.job_id
+        self._widths, gap = _widths(width)
+        self.clear(columns=True)
+        for column in _COLUMNS:
+            if column.key in self._widths:
+                label = Text(self._label(column), no_wrap=True)
+                self.add_column(label, width=self._widths[column.key] + gap, key=column.key)
+        now = datetime.now(UTC)
+        self._fill(self._selection.ids(self._jobs.values(), now)[:MOST_ROWS], now, job_id)
+
+    def _label(self, column: _Column) -> str:
+        label = column.label
+        if column.sort is not None and column.sort == self._selection.sort:
+            label += "▼" if self._selection.is_descending else "▲"
+        return label.rjust(self._widths[column.key]) if column.is_number else label
+
+    def _fill(self, ids: list[str], now: datetime, job_id: str | None) -> None:
+        """Put these rows in; the cursor stays on `job_id` and the scroll where it was."""
+        scroll_y = self.scroll_y
+        self.clear()
+        for shown in ids:
+            self.add_row(*self._cells(self._jobs[shown], now).values(), key=shown)
+        self._shown = ids
+        self._changed.clear()
+        if job_id in ids:
+            self.move_cursor(row=ids.index(job_id), scroll=False)
+        self.scroll_to(y=scroll_y, animate=False, force=True)
+        self.post_message(self.Highlighted(self.job_id))
+
+    def _update_row(self, row: JobRow, now: datetime) -> None:
+        for key, cell in self._cells(row, now).items():
+            if self.get_cell(row.job_id, key) != cell:
+                self.update_cell(row.job_id, key, cell)
+
+    def _cells(self, row: JobRow, now: datetime) -> dict[str, Text]:
+        return {
+            column.key: column.draw(row, self._widths[column.key], now)
+            for column in _COLUMNS
+            if column.key in self._widths
+        }
+
+
+def _widths(available: int) -> tuple[dict[str, int], int]:
+    """Cells for the text of each column that has room, by its key, and the gap between them."""
+    is_narrow = available < _NARROW
+    gap = 1 if is_narrow else 2
+    widths = {column.key: column.narrow if is_narrow else column.wide for column in _COLUMNS}
+
+    def left() -> int:
+        return available - sum(width + gap for width in widths.values())
+
+    if left() < _ROOM_FOR_NAMES:
+        del widths["created"]
+    widths["name"] = max(left(), 8)
+    return widths, gap
+
+
+def _text(value: str, width: int, style: str = "") -> Text:
+    if len(value) > width:
+        value = set_cell_size(value, max(width - 1, 0)).rstrip() + "…"
+    return Text(value, style=style, no_wrap=True)
+
+
+def _right(value: str, width: int) -> Text:
+    return _text(value.rjust(width), width, "dim" if value == "–" else "")
+
+
+def _status(row: JobRow, width: int, now: datetime) -> Text:
+    words = f"{STATUS_SIGNS[row.status]} {row.status.value.replace('_', ' ')}"
+    return _text(words, width, STATUS_STYLES.get(row.status, ""))
+
+
+def _activity(row: JobRow, width: int, now: datetime) -> Text:
+    return _text(row.activity, width, "bold yellow" if row.is_unreachable else "dim")
+
+
+def _progress(row: JobRow, width: int, now: datetime) -> Text:
+    if row.progress is None:
+        return _right("–", width)
+    percent = f"{row.progress:4.0%}"
+    if width <= len(percent):
+        return _text(percent, width)
+    percent = f" {percent}"
+    bar = width - len(percent)
+    done = round(row.progress * bar)
+    style = STATUS_STYLES.get(row.status, "")
+    return Text.assemble(("━" * done, style), ("─" * (bar - done), "dim"), percent, no_wrap=True)
+
+
+def _step(row: JobRow, width: int, now: datetime) -> Text:
+    return _right(f"{row.step}/{row.total_steps}" if row.total_steps else "–", width)
+
+
+def _duration(row: JobRow, width: int, now: datetime) -> Text:
+    seconds = row.duration_s(now)
+    return _right("–" if seconds is None else duration(seconds), width)
+
+
+def _cost(row: JobRow, width: int, now: datetime) -> Text:
+    return _right("–" if row.cost_usd is None else f"${row.cost_usd:,.2f}", width)
+
+
+_COLUMNS = (
+    _Column("name", "NAME", 0, 0, lambda row, width, now: _text(row.name, width), "name"),
+    _Column("status", "STATUS", 11, 14, _status, "status"),
+    _Column("activity", "ACTIVITY", 8, 17, _activity),
+    _Column("progress", "DONE", 4, 14, _progress, "progress"),
+    _Column("step", "STEP", 7, 9, _step, is_number=True),
+    _Column(
+        "loss", "LOSS", 7, 8, lambda row, width, now: _right(loss(row.loss), width), "loss", True
+    ),
+    _Column("duration", "TIME", 7, 8, _duration, "duration", True),
+    _Column("cost", "COST", 5, 7, _cost, is_number=True),
+    _Column(
+        "created",
+        "CREATED",
+        12,
+        12,
+        lambda row, width, now: _text(f"{row.created_at.astimezone():%d %b %H:%M}", width, "dim"),
+        "created",
+    ),
+)
