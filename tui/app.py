@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -16,7 +15,6 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.signal import Signal
-from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from shared.clean_text import clean_line
 from shared.errors import BrightRunError
@@ -57,7 +55,7 @@ class BrightRunApp(CrashSafeApp[None]):
         """What was last heard of each job."""
         self.job_news: Signal[JobNews] = Signal(self, "job news")
         self._feed: JobFeed | None = None
-        self._serving: Worker[None] | None = None
+        self._services: asyncio.Task[None] | None = None
         self._first_job = job
         self._demo = demo
         self._jobs_screen = JobsScreen()
@@ -66,21 +64,22 @@ class BrightRunApp(CrashSafeApp[None]):
         return self._jobs_screen
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self._begin)
+        self.call_after_refresh(self._serve)
 
     async def on_unmount(self) -> None:
         """Let the store be closed before the loop is."""
-        if self._serving is not None:
-            self._serving.cancel()
-            with suppress(WorkerCancelled, WorkerFailed):
-                await self._serving.wait()
-
-    def _begin(self) -> None:
-        self._serving = self._serve()
+        if self._services is not None:
+            self._services.cancel()
+            await asyncio.gather(self._services, return_exceptions=True)
 
     @work
     async def _serve(self) -> None:
-        """Everything that is not on the screen; ends with the app."""
+        self._services = asyncio.create_task(self._run_services())
+        # Textual cancels its workers more than once; the store is to be closed in peace.
+        await asyncio.shield(self._services)
+
+    async def _run_services(self) -> None:
+        """Everything that is not on the screen."""
         for name in _SERVICES:
             await asyncio.to_thread(importlib.import_module, name)
         from tui.services.feed import JobFeed

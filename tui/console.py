@@ -24,12 +24,10 @@ def open_console(job: str | None = None, *, demo: DemoOptions | None = None) -> 
         print(f"brightrun: the console needs a terminal ({trouble}). {_HEADLESS}", file=sys.stderr)
         return exit_codes.INVALID_INPUT
     from shared.errors import BrightRunError
-    from tui.console_log import logged_to
 
     config = load_config()
     try:
-        with logged_to(config.home / "console.log"):
-            return _run(config, job, demo)
+        return _run(config, job, demo)
     except BrightRunError:
         raise
     except KeyboardInterrupt:
@@ -45,12 +43,15 @@ def open_console(job: str | None = None, *, demo: DemoOptions | None = None) -> 
 
 
 def _run(config: Config, job: str | None, demo: DemoOptions | None) -> int:
+    # Before stderr is led into the log: what keeps a `sys.stderr` of its own is logged, too.
     from tui.app import BrightRunApp
+    from tui.console_log import logged_to
     from tui.terminal_signals import ended_by_signals
 
-    app = BrightRunApp(config, job=job, demo=demo)
-    with ended_by_signals(app):
-        app.run()
+    with logged_to(config.home / "console.log"):
+        app = BrightRunApp(config, job=job, demo=demo)
+        with ended_by_signals(app):
+            app.run()
     return app.return_code or 0
 
 

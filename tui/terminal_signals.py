@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from textual.app import App
+if TYPE_CHECKING:
+    from textual.app import App
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 GRACE_S = 5.0
@@ -75,12 +76,14 @@ def _wait_for_signals(app: App[Any], receiver: socket.socket, over: threading.Ev
 def _end(app: App[Any], return_code: int, over: threading.Event) -> None:
     deadline = time.monotonic() + GRACE_S
     is_told = False
-    while not over.wait(_POLL_S):
+    while True:
         loop = app._loop
         if not is_told and loop is not None:
             with suppress(RuntimeError):  # closed: the app is at its end
                 loop.call_soon_threadsafe(partial(app.exit, return_code=return_code))
             is_told = True
+        if over.wait(_POLL_S):
+            return
         if time.monotonic() > deadline:
             _leave(app, return_code)
 

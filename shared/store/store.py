@@ -7,10 +7,12 @@ status is the fold of the records, and once it is final it stays.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -77,6 +79,7 @@ class Store:
     def __init__(self, engine: AsyncEngine, where: str) -> None:
         self._engine = engine
         self._where = where
+        self._turn = asyncio.Lock()
 
     async def add_job(
         self, spec: JobSpec, host: str, retry_of: str | None = None
@@ -235,7 +238,7 @@ class Store:
     async def record_file(self, file: StoredFile) -> None:
         """Remember a checked training file; the same content again replaces what was known."""
         async with self._writing() as connection:
-            await self._upsert(connection, training_files, asdict(file))
+            await self._upsert(connection, training_files, [asdict(file)])
 
     async def files(self) -> list[StoredFile]:
         """The training files that were checked here, last checked first."""
@@ -253,9 +256,10 @@ class Store:
     async def _upsert_metrics(
         self, connection: AsyncConnection, records: list[JournalRecord]
     ) -> None:
-        for record in records:
-            if (row := rows.metrics_row(record)) is not None:
-                await self._upsert(connection, training_metrics_history, row)
+        found = [row for record in records if (row := rows.metrics_row(record)) is not None]
+        # Steps and evaluations fill other columns; their order counts where they share a row.
+        for _, alike in groupby(found, key=dict.keys):
+            await self._upsert(connection, training_metrics_history, list(alike))
 
     async def _record_artifacts(
         self, connection: AsyncConnection, job: StoredJob, records: list[JournalRecord]
@@ -268,14 +272,17 @@ class Store:
                 continue  # What was verified is not what was saved: no adapter to speak of.
             evaluated = await _last_event(connection, record, Evaluation)
             row = rows.artifact_row(job, saved, record, evaluated)
-            await self._upsert(connection, model_artifacts, row)
+            await self._upsert(connection, model_artifacts, [row])
 
-    async def _upsert(self, connection: AsyncConnection, table: Table, row: dict[str, Any]) -> None:
-        """Insert the row, or overwrite those columns of the one with its primary key."""
+    async def _upsert(
+        self, connection: AsyncConnection, table: Table, alike: list[dict[str, Any]]
+    ) -> None:
+        """Insert rows of the same columns; one whose primary key is there overwrites those."""
         key = [column.name for column in table.primary_key]
-        statement = self._insert(table).values(row)
-        changed = {name: statement.excluded[name] for name in row if name not in key}
-        await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+        statement = self._insert(table)
+        changed = {name: statement.excluded[name] for name in alike[0] if name not in key}
+        upsert = statement.on_conflict_do_update(index_elements=key, set_=changed)
+        await connection.execute(upsert, alike)
 
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that knows ON CONFLICT: the same words in both dialects."""
@@ -285,9 +292,11 @@ class Store:
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        with translated(self._where):
-            async with self._engine.begin() as connection:
-                yield connection
+        # SQLite's own waiting looks again after ever longer naps, and who waits longest may starve.
+        async with self._turn:
+            with translated(self._where):
+                async with self._engine.begin() as connection:
+                    yield connection
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.redaction import REDACTED, redact, says_secret
@@ -185,10 +185,9 @@ def test_no_planted_key_survives(before: str, secret: str, edge: str, after: str
 @given(_prose, st.text(st.characters(codec="utf-8"), min_size=8, max_size=40), _prose)
 def test_no_value_of_a_secret_variable_survives(before: str, value: str, after: str) -> None:
     value = value.strip()
-    if len(value) < 8 or value in REDACTED:
-        return
+    assume(len(value) >= 8 and value not in REDACTED)
     text = redact(before + value + after, {"TRAINING_WEBHOOK_SECRET": value})
-    assert value not in text.replace(REDACTED, "\N{NULL}" if "\0" not in value else "|")
+    assert value not in text
 
 
 @given(

@@ -62,7 +62,7 @@ async def open_app(
     """The console on this home, once it has read the store."""
     app = BrightRunApp(config_of(console), job=job)
     with mock.patch.dict(os.environ, console.environment):
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             opened = ConsolePilot(app, pilot)
             await opened.until(lambda: app.session is not None)
             await opened.until_gone("opening ...")

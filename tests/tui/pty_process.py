@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from shared.clean_text import clean
+
 SIZE = struct.pack("HHHH", 30, 100, 0, 0)
 LEAVE_ALTERNATE_SCREEN = "\x1b[?1049l"
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
@@ -66,8 +68,6 @@ class PtyProcess:
     @property
     def last_words(self) -> str:
         """What came after the alternate screen was left, without escape sequences."""
-        from shared.clean_text import clean
-
         return clean(self.output.rpartition(LEAVE_ALTERNATE_SCREEN)[2])
 
     @property

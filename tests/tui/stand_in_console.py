@@ -91,6 +91,7 @@ class StandInApp(CrashSafeApp[None]):
         subprocess.run(["sh", "-c", "echo STRAY child >&2"], check=True)
         print("STRAY print")
         print("STRAY print to stderr", file=sys.stderr)
+        logging.getLogger("own handler").warning("STRAY own handler")
         logging.getLogger("library").warning("STRAY record %s", os.environ["PLANTED_TOKEN"])
         warnings.warn("STRAY warning", stacklevel=1)
         thread = threading.Thread(target=fail, args=("STRAY thread",))
@@ -120,7 +121,10 @@ def _caught() -> tuple[type[BaseException], BaseException, types.TracebackType |
 
 if __name__ == "__main__":
     terminal_signals.GRACE_S = 0.5
+    own = logging.getLogger("own handler")
+    own.addHandler(logging.StreamHandler())
+    own.propagate = False
     module = types.ModuleType("tui.app")
-    module.BrightRunApp = StandInApp
+    vars(module)["BrightRunApp"] = StandInApp
     sys.modules["tui.app"] = module
     sys.exit(open_console())

@@ -31,6 +31,12 @@ HEAVY = (
 )
 
 
+COMMANDS = (
+    *("console", "demo", "start", "jobs", "show", "watch", "logs", "cancel", "retry", "fetch"),
+    "dataset",
+)
+
+
 class Outcome(NamedTuple):
     code: int
     out: str
@@ -90,13 +96,11 @@ def test_help_lists_the_commands_and_the_exit_codes(brightrun: Brightrun) -> Non
     code, out, _ = brightrun("--help")
 
     assert code == 0
-    for word in ("start", "jobs", "show", "watch", "logs", "cancel", "fetch", "dataset", "130"):
+    for word in (*COMMANDS, "130"):
         assert word in out
 
 
-@pytest.mark.parametrize(
-    "command", ["start", "jobs", "show", "watch", "logs", "cancel", "fetch", "dataset"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(brightrun: Brightrun, command: str) -> None:
     assert brightrun(command, "--help").code == 0
 
@@ -120,20 +124,38 @@ def test_help_and_version_load_nothing_heavy() -> None:
         assert "brightrun" in done.stdout
 
 
-def test_the_console_and_its_services_load_nothing_heavy() -> None:
+def loaded_by(*packages: str) -> set[str]:
+    """All modules that are there once every module of these packages is imported."""
     script = (
-        "import importlib, pkgutil, sys, tui\n"
-        "for module in pkgutil.walk_packages(tui.__path__, 'tui.'):\n"
-        "    importlib.import_module(module.name)\n"
+        "import importlib, pkgutil, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    package = importlib.import_module(name)\n"
+        "    for module in pkgutil.walk_packages(getattr(package, '__path__', []), name + '.'):\n"
+        "        importlib.import_module(module.name)\n"
         "print(*sys.modules, sep='\\n')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, *packages], capture_output=True, text=True, check=True
     )
-    loaded = set(done.stdout.split())
+    return set(done.stdout.split())
+
+
+def test_nothing_of_the_console_loads_the_training_stack_or_the_agent() -> None:
+    loaded = loaded_by("tui")
+    assert "tui.screens.new_job" in loaded
+    assert loaded & (set(HEAVY) - {"textual"}) == set()
+    assert not any(name == "agent" or name.startswith("agent.") for name in loaded)
+
+
+def test_commands_services_and_views_know_no_screen() -> None:
+    loaded = loaded_by("tui.commands", "tui.services", "tui.views", "tui.console")
     assert "tui.services.mirror" in loaded
     assert loaded & set(HEAVY) == set()
-    assert not any(name == "agent" or name.startswith("agent.") for name in loaded)
+
+
+def test_the_first_screen_waits_for_no_database_and_no_network_library() -> None:
+    slow = {"pydantic", "sqlalchemy", "httpx", "websockets", "tokenizers", "plotext", *HEAVY}
+    assert loaded_by("tui.app") & (slow - {"textual"}) == set()
 
 
 def test_the_presets_on_offer_are_those_there_are() -> None:

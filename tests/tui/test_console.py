@@ -236,8 +236,8 @@ def test_an_interrupt_is_not_a_crash(open_with: Open, home: Path) -> None:
 
 def test_the_log_is_bounded(open_with: Open, home: Path) -> None:
     def run() -> None:
-        for number in range(3000):
-            logging.getLogger("chatty").error("%d %s", number, "x" * 800)
+        for number in range(300):
+            logging.getLogger("chatty").error("%d %s", number, "x" * 8000)
 
     open_with(run)
 

@@ -123,3 +123,39 @@ def test_an_agent_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert "--job-id job-nowhere" in err
     assert json.loads(console.run("show", "job-nowhere", "--json")[1])["status"] == "queued"
+
+
+def test_a_job_that_has_ended_is_retried_as_a_new_one(console: Console) -> None:
+    console.start("job-first", "steps=3")
+    console.run("watch", "job-first")
+    code, out, err = console.run("retry", "job-first")
+    assert (code, err) == (0, "")
+    again = out.split()[0]
+    assert "a retry of job-first" in out
+
+    assert console.run("watch", again)[0] == 0
+    shown = json.loads(console.run("show", again, "--json")[1])
+    first = json.loads(console.run("show", "job-first", "--json")[1])
+    assert shown["retry_of"] == "job-first"
+    assert shown["job"] == {**first["job"], "job_id": again}
+
+
+def test_a_job_that_still_runs_is_not_retried(console: Console) -> None:
+    console.start("job-busy", "steps=2000 delay=0.05")
+    code, _, err = console.run("retry", "job-busy")
+    assert code == 2
+    assert "only a job that has ended can be retried" in err
+    console.run("cancel", "job-busy")
+
+
+def test_a_retry_does_not_need_the_file_where_it_was(console: Console, tmp_path: Path) -> None:
+    """The host has its own copy, named by the content."""
+    moved = tmp_path / "moved.json"
+    moved.write_text(console.dataset.read_text())
+    console.run("start", "--dataset", moved, "--job-id", "job-moved", "--notes", "steps=2")
+    console.run("watch", "job-moved")
+    moved.unlink()
+
+    code, out, _ = console.run("retry", "job-moved")
+    assert code == 0
+    assert console.run("watch", out.split()[0])[0] == 0

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
 from shared.clean_text import clean_line
+from tui.widgets.safe_input import SafeInput
 
 if TYPE_CHECKING:
     from shared.store.stored import StoredJob
@@ -47,7 +48,7 @@ class CancelScreen(ModalScreen[str | None]):
             question = f"Cancel “{clean_line(self._job.spec.name)}” ({where})?"
             yield Label(question, id="question", markup=False)
             yield Label(kept, id="detail", markup=False)
-            yield Input(placeholder="reason, kept with the job (optional)", id="reason")
+            yield SafeInput(placeholder="reason, kept with the job (optional)", id="reason")
             with Horizontal():
                 yield Button("Cancel the job", variant="error", id="cancel")
                 yield Button("Let it run", id="go-on")

@@ -19,6 +19,7 @@ from shared.number_text import size
 from shared.store.stored import StoredJob
 from tui.services.artifacts import fetch_adapter
 from tui.services.session import Session
+from tui.widgets.safe_input import SafeInput
 
 
 class FetchScreen(ModalScreen[None]):
@@ -52,7 +53,7 @@ class FetchScreen(ModalScreen[None]):
         with Vertical(id="dialog"):
             name = clean_line(self._job.spec.name)
             yield Label(f"Fetch the adapter of “{name}”", id="question", markup=False)
-            yield Input(value="adapters", placeholder="directory", id="directory")
+            yield SafeInput("adapters", placeholder="directory", id="directory")
             yield ProgressBar(total=None)
             yield Static(self._place("adapters"), id="state", markup=False)
             with Horizontal():

@@ -248,5 +248,5 @@ def _latest(history: JobHistory) -> Text:
 def _pairs(pairs: list[tuple[str, str]]) -> Text:
     width = max(len(name) for name, _ in pairs) + 2
     return Text("\n").join(
-        Text.assemble((name.replace("_", " ").ljust(width), "dim"), value) for name, value in pairs
+        Text.assemble((name.ljust(width), "dim"), value) for name, value in pairs
     )

@@ -10,9 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Footer, Input, Static, Tab, Tabs
 
+from shared.clean_text import clean_line
 from tui.screens.console_screen import JobScreenBase
 from tui.views.job_row import FILTERS, SORTS, Selection, count_by_filter, row_of
 from tui.widgets.job_table import JobTable
+from tui.widgets.safe_input import SafeInput
 
 if TYPE_CHECKING:
     from shared.store.stored import StoredJob
@@ -61,7 +63,7 @@ class JobsScreen(JobScreenBase):
     def compose(self) -> ComposeResult:
         yield Static(id="title", markup=False)
         yield Tabs(*(Tab(name, id=name) for name in FILTERS), id="filters")
-        yield Input(placeholder="name, notes, tags, id, model or file", id="search")
+        yield SafeInput(placeholder="name, notes, tags, id, model or file", id="search")
         with Horizontal():
             yield JobTable(id="jobs")
         yield Static(_OPENING, id="notice", markup=False)
@@ -117,7 +119,7 @@ class JobsScreen(JobScreenBase):
         table = self.query_one(JobTable)
         words = [f"{counts['active']} active", f"{counts['all']} jobs"] if self._rows else []
         if self._selection.search:
-            words.insert(0, f"search “{self._selection.search}”: {table.row_count}")
+            words.insert(0, f"search “{clean_line(self._selection.search)}”: {table.row_count}")
         if table.left_out:
             words.append(f"the first {table.row_count} are shown")
         title = Text.assemble(("brightrun", "bold"), "  ", ("  ·  ".join(words), "dim"))

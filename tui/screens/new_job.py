@@ -36,6 +36,7 @@ from tui.widgets.job_outlook import JobOutlook
 from tui.widgets.start_bar import StartBar
 
 _DEBOUNCE_S = 0.3
+_SUBTITLE = " · nothing is started before a review"
 _READING = "reading and hashing the training file …"
 _STARTING = "starting: the agent gets the training file and the job …"
 
@@ -121,7 +122,7 @@ class NewJobScreen(ConsoleScreen[str | None]):
         """Why the last start failed, until something is changed."""
 
     def compose(self) -> ComposeResult:
-        yield Static(Content("New job · nothing is started before a review"), id="title")
+        yield Static(Content.assemble(("New job", "bold $text"), _SUBTITLE), id="title")
         with Horizontal(id="body"):
             yield self._form
             yield self._outlook
@@ -178,7 +179,7 @@ class NewJobScreen(ConsoleScreen[str | None]):
     def _draw(self) -> None:
         self._outlook.show(self._counted)
         self._outlook.show_counting(not self._counted.is_of(self._form.draft))
-        self.query_one("#headline", Static).update(Content(headline(self._counted)))
+        self.query_one("#headline", Static).update(Content(headline(self._counted)), layout=False)
         self._draw_status()
 
     def _draw_status(self) -> None:

@@ -98,7 +98,9 @@ def _file_blockers(preview: Preview) -> list[str]:
     reasons = [f"{field}: {problem}" for field, problem in file_problems(preview).items()]
     report, plan = preview.report, preview.plan
     if report is not None and report.has_errors:
-        reasons.append(f"the training file has {count(_severities(report), Severity.ERROR)}.")
+        reasons.append(
+            f"the training file has {many(_severities(report)[Severity.ERROR], 'error')}."
+        )
     elif plan is not None and plan.targets == 0 and report and not report.tokens_are_estimated:
         reasons.append("with these settings nothing is left to train.")
     return reasons
@@ -117,10 +119,10 @@ def headline(counted: Counted) -> str:
     draft, report, plan = counted.draft, counted.report, counted.plan
     if report is None:
         return "no training file yet" if not draft.dataset.strip() else "nothing counted yet"
-    words = [f"{report.conversations:,} conversations"]
+    words = [many(report.conversations, "conversation")]
     if plan is not None:
         steps = 1 if draft.dry_run else plan.total_steps
-        words += [f"{plan.targets:,} targets", f"{steps:,} steps"]
+        words += [many(plan.targets, "target"), many(steps, "step")]
         if counted.speed.observed is not None and not draft.dry_run:
             words.append(_about_time(plan, _num_epochs(draft), counted.speed.observed))
     return " · ".join([*words, checks_in_words(report)])
@@ -163,14 +165,13 @@ def shortened(text: str) -> str:
 def checks_in_words(report: DatasetReport) -> str:
     """`2 errors, 3 warnings`; notes come last."""
     severities = _severities(report)
-    counts = [count(severities, severity) for severity in Severity if severities[severity]]
+    counts = [many(severities[severity], severity) for severity in Severity if severities[severity]]
     return ", ".join(counts) or "no findings"
 
 
-def count(severities: Counter[Severity], severity: Severity) -> str:
+def many(number: int, noun: str) -> str:
     """`1 error`, `3 warnings`."""
-    found = severities[severity]
-    return f"{found:,} {severity}" + ("" if found == 1 else "s")
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 # --- single values ----------------------------------------------------------------------------
@@ -202,7 +203,7 @@ def conversations_text(report: DatasetReport | None, plan: TrainingPlan | None) 
 def held_out_text(plan: TrainingPlan | None) -> str:
     if plan is None:
         return UNKNOWN
-    return f"{plan.held_out_conversations:,} conversations"
+    return many(plan.held_out_conversations, "conversation")
 
 
 def targets_text(report: DatasetReport | None, plan: TrainingPlan | None) -> str:
@@ -248,8 +249,8 @@ def _steps(draft: JobDraft, plan: TrainingPlan | None) -> str:
 
 def steps_text(hyperparameters: Hyperparameters, plan: TrainingPlan) -> str:
     return (
-        f"{plan.total_steps:,} ({hyperparameters.num_epochs} epochs, "
-        f"{hyperparameters.targets_per_step} targets a step)"
+        f"{plan.total_steps:,} ({many(hyperparameters.num_epochs, 'epoch')}, "
+        f"{many(hyperparameters.targets_per_step, 'target')} a step)"
     )
 
 
@@ -259,7 +260,8 @@ def _num_epochs(draft: JobDraft) -> int:
 
 
 def _about_time(plan: TrainingPlan, num_epochs: int, observed: ObservedSpeed) -> str:
-    return f"about {duration(plan.tokens_per_epoch * num_epochs / observed.tokens_per_s)}"
+    seconds = plan.tokens_per_epoch * num_epochs / observed.tokens_per_s
+    return f"about {duration(max(seconds, 1))}"
 
 
 def _checks_line(report: DatasetReport | None) -> Line:

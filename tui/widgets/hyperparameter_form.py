@@ -25,7 +25,7 @@ class HyperparameterForm(VerticalGroup):
 
     DEFAULT_CSS = """
     HyperparameterForm SettingRow {
-        .label { width: 28; }
+        .label { width: 30; }
         &.-number Input { max-width: 24; }
         &.-number .hint { width: 1fr; }
     }

@@ -152,13 +152,11 @@ class JobForm(Vertical):
             return
         self._last_field = row.field
         purpose, allowed = field_help(row.field, self.draft.preset)
-        rule: tuple[str, str] = (allowed, "dim")
+        words: list[str | tuple[str, str]] = [purpose, "  ", (allowed, "dim")]
         if row.problem:
-            rule = (clean_line(row.problem), "bold $text-error")
-        between = "\n" if rule[0] else ""
-        self.query_exactly_one("#help", Static).update(
-            Content.assemble((row.field, "bold $text"), "  ", rule, between, purpose)
-        )
+            words = [(clean_line(row.problem), "bold $text-error"), "\n", purpose]
+        text = Content.assemble((row.field, "bold $text"), "  ", *words)
+        self.query_exactly_one("#help", Static).update(text, layout=False)
 
     def _focused_row(self) -> SettingRow | None:
         focused = self.screen.focused

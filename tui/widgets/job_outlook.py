@@ -41,7 +41,8 @@ class JobOutlook(Vertical):
         report = counted.report
         self._summary.show(summary_lines(counted))
         self.query_exactly_one(FindingsList).show(report.findings if report else ())
-        self.query_exactly_one("#findings-title", Static).update(_findings_title(report))
+        title = self.query_exactly_one("#findings-title", Static)
+        title.update(_findings_title(report), layout=False)
 
     def show_counting(self, is_counting: bool) -> None:
         """What is shown belongs to an earlier draft."""

@@ -19,6 +19,7 @@ from textual.widgets import Input, Static
 
 from shared.clean_text import clean_line
 from tui.widgets.line_view import LineStyle, LineView
+from tui.widgets.safe_input import SafeInput
 
 MAX_LINES = 10_000
 
@@ -67,7 +68,7 @@ class LogPane(Vertical):
         self._save_as = save_as
         self._log_state = ""
         self._line_view = LineView(max_lines, line_style)
-        self._search_input = Input(placeholder="search", compact=True, id="log-search")
+        self._search_input = SafeInput(placeholder="search", id="log-search")
         self._status_bar = Static(markup=False, id="log-status")
         self._was_following = True
         self._searched_from = 0

@@ -79,7 +79,8 @@ class PathInput(SafeInput):
     def action_complete(self) -> None:
         """Take the suggestion if there is one, else go on to the next field."""
         of_value, completion = self._completion
-        if completion and of_value == self.value and self.cursor_at_end:
+        is_more = of_value == self.value and completion not in ("", self.value)
+        if is_more and self.cursor_at_end:
             self.value = completion
             self.cursor_position = len(completion)
         else:

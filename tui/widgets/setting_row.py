@@ -20,20 +20,19 @@ class SettingRow(HorizontalGroup):
     SettingRow {
         height: auto;
         padding: 0 1 0 0;
-        .mark { width: 2; color: $text-accent; text-style: bold; }
-        .label { width: 14; color: $text-muted; }
+        .label { width: 16; color: $text-muted; }
         .hint { width: 17; padding: 0 0 0 2; color: $text-muted; text-style: dim; }
         .reset { width: 2; color: $text-accent; visibility: hidden; pointer: pointer; }
         .reset:hover { text-style: reverse; }
-        Input, TextArea { width: 1fr; background: $boost; padding: 0 1 !important; }
+        Input, TextArea { width: 1fr; background: $foreground 7%; padding: 0 1 !important; }
         Input:focus, TextArea:focus { background: $primary 25%; }
-        Select { width: 1fr; height: 1; background: $boost; }
+        Select { width: 1fr; height: 1; background: $foreground 7%; }
         Select > SelectCurrent { background: transparent; padding: 0 1 !important; }
         Select:focus > SelectCurrent { background: $primary 25%; }
         &.-at-hand .label { color: $text; text-style: bold; }
         &.-changed .label { color: $text-accent; }
         &.-changed .reset { visibility: visible; }
-        &.-wrong .label, &.-wrong .mark, &.-wrong .hint { color: $text-error; text-style: bold; }
+        &.-wrong .label, &.-wrong .hint { color: $text-error; text-style: bold; }
     }
     """
 
@@ -50,12 +49,13 @@ class SettingRow(HorizontalGroup):
         self.field = field
         self.editor = editor
         self.problem = ""
+        self._label = Static(Content(f"  {field}"), classes="label")
+        self._mark = " "
         self._hint = hint
         self._can_reset = can_reset
 
     def compose(self) -> ComposeResult:
-        yield Static("", classes="mark")
-        yield Static(Content(self.field), classes="label")
+        yield self._label
         yield self.editor
         if self._hint:
             yield Static(Content(self._hint), classes="hint")
@@ -67,8 +67,10 @@ class SettingRow(HorizontalGroup):
         self.problem = problem
         self.set_class(bool(problem), "-wrong")
         self.set_class(is_changed, "-changed")
-        mark = "✗" if problem else "•" if is_changed else ""
-        self.query_exactly_one(".mark", Static).update(mark)
+        mark = "✗" if problem else "•" if is_changed else " "
+        if mark != self._mark:
+            self._mark = mark
+            self._label.update(Content(f"{mark} {self.field}"), layout=False)
 
     # A class, since the `focus-within` of a row does not restyle its label (textual 8.2.8).
     def on_descendant_focus(self) -> None:

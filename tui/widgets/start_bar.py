@@ -39,5 +39,5 @@ class StartBar(Horizontal):
         status.set_class(bool(busy), "-busy")
         status.set_class(not busy and bool(error or reason), "-error")
         otherwise = "counting …" if is_counting else "ready to review"
-        status.update(Content(clean_line(busy or error or reason or otherwise)))
+        status.update(Content(clean_line(busy or error or reason or otherwise)), layout=False)
         self.query_exactly_one("#review", Button).disabled = bool(busy)

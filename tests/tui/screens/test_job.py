@@ -146,7 +146,7 @@ async def test_a_place_that_cannot_be_written_is_said_and_can_be_changed(
 async def test_the_settings_are_those_that_were_asked_for(console: Console) -> None:
     async with open_app(console, job="job-done", size=(120, 60)) as opened:
         await opened.press("5")
-        await opened.until_seen("learning rate", "0.0002", "balanced", "train.json", "no")
+        await opened.until_seen("learning_rate", "0.0002", "balanced", "train.json", "no")
         sha256 = opened.job_screen.chosen_job().spec.dataset.sha256
         assert sha256 in opened.text
 

@@ -55,9 +55,7 @@ def test_a_wrong_value_of_any_hyperparameter_says_what_is_allowed(name: str) -> 
 
 
 def test_several_wrong_values_are_all_named() -> None:
-    draft = replace(
-        DRAFT, name="ab", base_model=" ", hyperparameters={"lora_r": "0", "seed": "x"}
-    )
+    draft = replace(DRAFT, name="ab", base_model=" ", hyperparameters={"lora_r": "0", "seed": "x"})
 
     problems = draft.problems()
 

@@ -1,0 +1,137 @@
+"""Every screen as a picture, at the size of an old terminal and of a usual one.
+
+After a change that is meant: `scripts/test tests/tui/test_snapshots.py --snapshot-update`, and look
+at the pictures in `tests/tui/__snapshots__/` before they are committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.console_pilot import ConsolePilot
+from tests.tui.sample_home import fill
+from tui.app import BrightRunApp
+from tui.config import Config
+from tui.demo import SAMPLE
+
+DONE = "20261120-0901-a1b2c3"
+Prepare = Callable[[ConsolePilot], Awaitable[None]]
+Compare = Callable[..., bool]
+
+
+@pytest.fixture(params=[(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    found: tuple[int, int] = request.param
+    return found
+
+
+@pytest.fixture
+def snapshot_of(
+    home: Path,
+    tmp_path: Path,
+    size: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    snap_compare: Compare,
+) -> Iterator[Callable[[Prepare], bool]]:
+    """Opens the console on the sample home, prepares a screen and compares its picture."""
+    asyncio.run(fill(home))
+    shutil.copy(SAMPLE, tmp_path / "sample.json")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+    def compare(prepare: Prepare) -> bool:
+        app = BrightRunApp(Config(home, home / "agent"))
+
+        async def run_before(pilot: Pilot[None]) -> None:
+            opened = ConsolePilot(app, pilot)
+            await opened.until(lambda: len(app.news) == 3)
+            await prepare(opened)
+            await pilot.pause(0.7)  # two turns of everything that draws on a timer
+            await pilot.pause()
+
+        return snap_compare(app, terminal_size=size, run_before=run_before)
+
+    yield compare
+    monkeypatch.undo()
+    time.tzset()
+
+
+async def nothing(opened: ConsolePilot) -> None:
+    await opened.until_seen("✓ completed")
+
+
+async def job(opened: ConsolePilot) -> None:
+    opened.app.open_job(opened.app.news[DONE].job)
+    await opened.until(lambda: opened.job_screen.history)
+    await opened.until_seen("smoothed", "resumed")
+
+
+async def grad_norm(opened: ConsolePilot) -> None:
+    await job(opened)
+    await opened.press("m", "l")
+    await opened.until_gone("smoothed")
+
+
+async def events(opened: ConsolePilot) -> None:
+    await job(opened)
+    await opened.press("2")
+    await opened.until_seen("adapter loads and generates")
+
+
+async def settings(opened: ConsolePilot) -> None:
+    await job(opened)
+    await opened.press("5")
+    await opened.until_seen("Meta-Llama-3-70B-Instruct")
+
+
+async def retry(opened: ConsolePilot) -> None:
+    await job(opened)
+    await opened.press("r")
+    await opened.until_seen("A new job with the same settings")
+
+
+async def fetch(opened: ConsolePilot) -> None:
+    await job(opened)
+    await opened.press("f")
+    await opened.until_seen("Fetch the adapter")
+    opened.app.screen.query_one("#directory").can_focus = False
+    opened.app.screen.query_one("#state").display = False  # an absolute path of this machine
+    opened.app.screen.set_focus(None)
+
+
+async def new_job(opened: ConsolePilot) -> None:
+    await opened.press("n")
+    await opened.until_seen("New job")
+    await opened.press(*"sample.json")
+    await opened.until_seen("ready to review")
+    opened.app.screen.set_focus(None)
+
+
+async def review(opened: ConsolePilot) -> None:
+    await new_job(opened)
+    await opened.press("ctrl+s")
+    await opened.until_seen("sha256")
+
+
+async def help_panel(opened: ConsolePilot) -> None:
+    await opened.press("question_mark")
+    await opened.until_seen("Every job")
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [nothing, job, grad_norm, events, settings, retry, fetch, new_job, review, help_panel],
+    ids=lambda prepare: prepare.__name__ if prepare is not nothing else "jobs",
+)
+def test_the_screen_looks_as_before(
+    snapshot_of: Callable[[Prepare], bool], prepare: Prepare
+) -> None:
+    assert snapshot_of(prepare)
