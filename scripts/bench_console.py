@@ -2,15 +2,14 @@
 
     python scripts/bench_console.py [start] [chart] [loop] [--seconds 15]
 
-- start: `brightrun` on a terminal of its own with an empty home and with one of 1,000 jobs, beside a
-  minimal Textual app; time from the spawn to the words on the terminal, and resident memory.
-- chart: `LossChart` redrawn after one new point, beside plotext given every point.
-- loop: how late the console's event loop is while four jobs train, with one of them on the screen,
-  beside a console without jobs, and beside a loop that does nothing in the same seconds.
+- start: `brightrun` on a terminal of its own, with an empty home and with one of 1,000 jobs: time
+  from the spawn to the words on the terminal, and resident memory; beside a minimal Textual app.
+- chart: `LossChart` redrawn after one new point, at several lengths; beside plotext alone.
+- loop: how late the event loop is while four jobs train and one of them is on the screen; beside a
+  console without jobs, and a loop that does nothing in the same seconds.
 
-All jobs, homes and processes are its own and end with it; the trainers are the tests' stand-ins.
-Ratios within one run are what counts: on a shared machine milliseconds drift. Goals are printed for
-information and never asserted.
+Homes, agent and trainers are its own and end with it; the trainers are the tests' stand-ins. Ratios
+within one run are what counts: on a shared machine milliseconds drift. Goals are for information.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import asyncio
 import fcntl
 import multiprocessing
 import os
+import platform
 import pty
 import random
 import select
@@ -30,28 +30,27 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from types import TracebackType
+from unittest import mock
 
 from textual.app import App, ComposeResult
 from textual_plotext.plot import Plot
 
-import tui.app
 from agent.launch import read_shim
 from agent.process import send_signal, send_signal_to_group
 from agent.run_directory import AgentRoot, AttemptDirectory
 from shared.events import utc_now
-from shared.job_state import JobState
 from shared.store.store import open_store
 from tests.shared.store.journal import completed_job, job_spec
+from tests.tui.console_pilot import ConsolePilot, open_app
 from tests.tui.local_console import Console
 from tui.app import BrightRunApp
-from tui.config import Config
-from tui.screens.job import JobScreen
 from tui.services.jobs import cancel_job
 from tui.views.curves import TrainingCurves
 from tui.widgets.loss_chart import LossChart
@@ -79,26 +78,21 @@ POINTS = (1_000, 100_000, 1_000_000)
 RAW_POINTS = 10_000
 DRAWINGS = 10
 
-LIVE_JOBS = 4
-LIVE_JOB_IDS = tuple(f"job-live-{number}" for number in range(1, LIVE_JOBS + 1))
+JOB_IDS = tuple(f"job-live-{number}" for number in range(1, 5))
 LIVE = "steps=100000 delay=0.05"
 """Almost 20 steps a second, and a checkpoint at every other one."""
 METRICS = '"kind":"metrics"'
-STYLES = Path(tui.app.__file__).with_name("app.tcss")
 NAP_S = 0.005
 LOOK_S = 0.25
-
-Naps = list[float]
-"""Seconds by which each nap was too long."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `beside` is what the figure is compared with in the same run."""
+    """One line of the table: a figure, what it is compared with in the same run, and a goal."""
 
     measure: str
     figure: float
-    unit: str
+    unit: str = ""
     beside: float | None = None
     beside_name: str = ""
     goal: str = ""
@@ -108,7 +102,7 @@ def main() -> None:
     """Measure what is asked for, all by default, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("part", nargs="*", help="start, chart, loop (default: all)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each console with a loop")
+    parser.add_argument("--seconds", type=float, default=15.0, help="for each loop")
     options = parser.parse_args()
     parts: dict[str, Callable[[], list[Row]]] = {
         "start": measure_starts,
@@ -124,20 +118,21 @@ def main() -> None:
 
 def print_table(rows: list[Row]) -> None:
     """Each figure, what it is compared with, and their ratio."""
-    print(f"{'measure':46}{'figure':>11}   {'beside':32}{'':>11}{'ratio':>9}   goal (information)")
+    print(
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"textual {version('textual')}, {COLUMNS}x{LINES} cells"
+    )
+    print(f"{'measure':39}{'figure':>10}   {'beside':29}{'':>10}{'ratio':>9}   goal (information)")
     for row in rows:
-        line = f"{row.measure:46}{shown(row.figure, row.unit):>11}   "
-        if row.beside is None:
-            line += " " * 52
-        else:
-            ratio = f"{row.figure / row.beside:.2f}x" if row.beside else "-"
-            line += f"{row.beside_name:32}{shown(row.beside, row.unit):>11}{ratio:>9}"
-        print(f"{line}   {row.goal}".rstrip())
+        line = f"{row.measure:39}{shown(row.figure, row.unit):>10}   {row.beside_name:29}"
+        if row.beside:
+            line += f"{shown(row.beside, row.unit):>10}{row.figure / row.beside:8.2f}x   {row.goal}"
+        print(line.rstrip())
 
 
 def shown(value: float, unit: str) -> str:
-    """A figure with its unit, as many digits as mean anything."""
-    return f"{value:,.1f} {unit}" if value < 100 and unit else f"{value:,.0f} {unit}".rstrip()
+    """A figure with its unit, and as many digits as mean anything."""
+    return f"{value:,.1f} {unit}" if unit and value < 100 else f"{value:,.0f} {unit}".rstrip()
 
 
 # --- start: first paint, a long table, memory -------------------------------------------------
@@ -177,10 +172,11 @@ class Terminal:
 
     def ms_until(self, words: str) -> float:
         """From the spawn to these words on the terminal."""
+        deadline = self._began + DEADLINE_S
         while words.encode() not in self._output:
-            self._read(self._began + DEADLINE_S)
-            if time.perf_counter() > self._began + DEADLINE_S:
-                raise SystemExit(f"{words!r} did not come: {self._output[-2000:]!r}")
+            if self._process.poll() is not None or time.perf_counter() > deadline:
+                raise SystemExit(f"{words!r} did not come: {self._output[-2000:].decode()}")
+            self._read(deadline)
         return (time.perf_counter() - self._began) * 1000
 
     def settle(self) -> None:
@@ -192,13 +188,13 @@ class Terminal:
     def resident_mb(self) -> float:
         """VmRSS in 10^6 bytes."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-        return int(line.split()[1]) * 1024 / 1e6
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
 
     def _read(self, until: float) -> None:
         left = max(until - time.perf_counter(), 0.0)
         if select.select([self._master], [], [], left)[0]:
-            self._output += os.read(self._master, 65_536)
+            with suppress(OSError):  # Linux's way to say that the other end was closed.
+                self._output += os.read(self._master, 65_536)
 
 
 @dataclass(frozen=True)
@@ -211,71 +207,55 @@ class Start:
 
 
 def measure_starts() -> list[Row]:
-    """In turns, so that a slow minute of the machine is everybody's."""
+    """Medians; in turns, so that a slow minute of the machine is everybody's."""
     with TemporaryDirectory(prefix="brightrun-bench-") as folder:
         empty, full = Path(folder) / "empty", Path(folder) / "full"
-        asyncio.run(fill(full, STORED_JOBS))
-        starts = {
-            "minimal": Start(MINIMAL, empty, "READY"),
-            "console": Start(CONSOLE, empty, "NAME"),
-            "jobs": Start(CONSOLE, full, NEWEST),
-        }
-        times: dict[str, list[float]] = {name: [] for name in starts}
-        for turn in range(STARTS + 1):
-            for name, start in starts.items():
-                with Terminal(start.code, start.home) as terminal:
-                    ms = terminal.ms_until(start.words)
-                if turn:  # The first makes the files' caches warm, and the empty home's database.
-                    times[name].append(ms)
-        memory = {name: memory_of(starts[name]) for name in ("minimal", "console", "jobs")}
-    paint = {name: median(values) for name, values in times.items()}
-    minimal = "minimal Textual app"
+        asyncio.run(fill(full))
+        starts = (
+            Start(MINIMAL, empty, "READY"),
+            Start(CONSOLE, empty, "NAME"),
+            Start(CONSOLE, full, NEWEST),
+        )
+        # The first turn warms the file cache and makes the empty home's database.
+        turns = [[paint_ms(start) for start in starts] for _ in range(STARTS + 1)][1:]
+        memory = [[memory_mb(start) for start in starts] for _ in range(MEMORY_STARTS)]
+    minimal, console, jobs = (median(times) for times in zip(*turns, strict=True))
+    painted, settled = (
+        [median(pair[index] for pair in pairs) for pairs in zip(*memory, strict=True)]
+        for index in (0, 1)
+    )
+    beside, later = "minimal Textual app", f"{SETTLED_S:.0f} s later"
+    with_jobs = f"{STORED_JOBS:,} jobs"
     return [
-        Row("first paint", paint["console"], "ms", paint["minimal"], minimal, "< 700 ms"),
-        Row(
-            f"{STORED_JOBS:,} jobs: first name",
-            paint["jobs"],
-            "ms",
-            paint["minimal"],
-            minimal,
-            "< 1,600 ms",
-        ),
-        *(
-            Row(
-                f"{what}: memory {when}",
-                memory[name][index],
-                "MB",
-                memory["minimal"][index],
-                minimal,
-                goal,
-            )
-            for name, what in (("console", "empty home"), ("jobs", f"{STORED_JOBS:,} jobs"))
-            for index, (when, goal) in enumerate(
-                [("at that paint", "< 70 MB"), (f"{SETTLED_S:.0f} s later", "")]
-            )
-            if name == "console" or index
-        ),
+        Row("empty home: first paint", console, "ms", minimal, beside, "< 700 ms"),
+        Row(f"{with_jobs}: first name", jobs, "ms", minimal, beside, "< 1,600 ms"),
+        Row("empty home: memory at that paint", painted[1], "MB", painted[0], beside, "< 70 MB"),
+        Row(f"empty home: memory {later}", settled[1], "MB", settled[0], beside),
+        Row(f"{with_jobs}: memory {later}", settled[2], "MB", settled[0], beside),
     ]
 
 
-def memory_of(start: Start) -> tuple[float, float]:
-    """Megabytes at the paint, and once everything is loaded."""
-    painted, settled = [], []
-    for _ in range(MEMORY_STARTS):
-        with Terminal(start.code, start.home) as terminal:
-            terminal.ms_until(start.words)
-            painted.append(terminal.resident_mb())
-            terminal.settle()
-            settled.append(terminal.resident_mb())
-    return median(painted), median(settled)
+def paint_ms(start: Start) -> float:
+    """From the spawn to the paint."""
+    with Terminal(start.code, start.home) as terminal:
+        return terminal.ms_until(start.words)
 
 
-async def fill(home: Path, jobs: int) -> None:
+def memory_mb(start: Start) -> tuple[float, float]:
+    """Resident at the paint, and once everything is loaded."""
+    with Terminal(start.code, start.home) as terminal:
+        terminal.ms_until(start.words)
+        painted = terminal.resident_mb()
+        terminal.settle()
+        return painted, terminal.resident_mb()
+
+
+async def fill(home: Path) -> None:
     """A store of jobs that have ended: looking at them starts nothing."""
     async with open_store(home / "brightrun.db") as store:
-        for number in range(1, jobs + 1):
+        for number in range(1, STORED_JOBS + 1):
             job_id = f"job-{number:06}"
-            name = NEWEST if number == jobs else f"job number {number}"
+            name = NEWEST if number == STORED_JOBS else f"job number {number}"
             await store.add_job(job_spec(job_id, name=name), "local")
             await store.apply_records(job_id, completed_job(steps=3, job_id=job_id))
 
@@ -291,7 +271,7 @@ class ChartApp(App[None]):
 
 
 async def measure_chart() -> list[Row]:
-    """In turns again; each drawing follows one new point, as in a living job."""
+    """Medians; in turns again, and each drawing after one new point, as in a living job."""
     trainings = {points: training(points) for points in POINTS}
     times: dict[int, list[float]] = {points: [] for points in POINTS}
     app = ChartApp()
@@ -304,16 +284,14 @@ async def measure_chart() -> list[Row]:
                 ms = redraw_ms(chart, curves)
                 if turn:  # At first a long curve is smoothed and decimated from its beginning.
                     times[points].append(ms)
-    ours = {points: median(values) for points, values in times.items()}
+    first, beside = median(times[POINTS[0]]), f"chart of {POINTS[0]:,} points"
     raw = median(plotext_ms(training(RAW_POINTS)) for _ in range(3))
-    shortest = POINTS[0]
-    beside = f"with {shortest:,} points"
     return [
         *(
-            Row(f"chart redrawn, {n:,} points", ours[n], "ms", ours[shortest], beside, "< 50 ms")
-            for n in POINTS
+            Row(f"chart of {points:,} points", median(ms), "ms", first, beside, "< 50 ms")
+            for points, ms in times.items()
         ),
-        Row(f"plotext, {RAW_POINTS:,} raw points", raw, "ms", ours[shortest], f"chart {beside}"),
+        Row(f"plotext alone, all {RAW_POINTS:,} points", raw, "ms", first, beside),
     ]
 
 
@@ -328,7 +306,7 @@ def training(points: int) -> TrainingCurves:
 
 
 def redraw_ms(chart: LossChart, curves: TrainingCurves) -> float:
-    """From a new point to the lines that the screen takes; what is sent is not in it."""
+    """From a new point to the lines that the screen takes; the screen's own work is not in it."""
     curves.version += curves.loss.put(curves.loss.steps[-1] + 1, 1.5)
     drawings, began = chart.drawings, time.perf_counter()
     chart.look_for_news()
@@ -338,7 +316,7 @@ def redraw_ms(chart: LossChart, curves: TrainingCurves) -> float:
 
 
 def plotext_ms(curves: TrainingCurves) -> float:
-    """Every point to plotext: the same axes and size, and nothing but one curve."""
+    """One curve, every point of it, in as many cells."""
     plot = Plot()
     began = time.perf_counter()
     plot._set_size(COLUMNS, LINES)
@@ -350,156 +328,137 @@ def plotext_ms(curves: TrainingCurves) -> float:
 # --- loop -------------------------------------------------------------------------------------
 
 
-class DrawnApp(BrightRunApp):
-    """Makes what a terminal would be sent, too; the headless driver then drops it."""
-
-    CSS_PATH = STYLES
-
-    @property
-    def is_headless(self) -> bool:
-        return False
-
-
 @dataclass(frozen=True)
 class Loaded:
-    """What was seen of a console with live jobs."""
+    """What was seen of a console with live jobs; all times in ms."""
 
-    naps: Naps
-    ages_s: list[float]
+    late: list[float]
+    ages: list[float]
     """How old the newest figures of the jobs were, looked at again and again."""
     steps_a_second: float
+    steps_stored: int
     steps_written: int
     """By all trainers, in their own files."""
-    steps_stored: int
-    journal_lines: int
-    """Of the job whose screen was open."""
     records_on_screen: int
+    journal_lines: int
+    """Of the job on the screen."""
 
 
 def measure_loop(seconds: float) -> list[Row]:
     """The idle console first; a loop in another process tells what the machine itself adds."""
-    # Spawned, not forked: this process has threads.
-    with multiprocessing.get_context("spawn").Pool(1) as pool, TemporaryDirectory() as folder:
-        pool.apply(bare_naps, (0.1,))
-        quiet = asyncio.run(naps_without_jobs(Path(folder), seconds))
+    with (
+        TemporaryDirectory(prefix="brightrun-bench-") as folder,
+        # Spawned, not forked: this process has threads.
+        multiprocessing.get_context("spawn").Pool(1) as pool,
+        # What a terminal would be sent is made, too; the headless driver then drops it.
+        mock.patch.object(BrightRunApp, "is_headless", False),
+    ):
+        pool.apply(bare_lateness, (0.1,))
+        idle = asyncio.run(lateness_without_jobs(Path(folder), seconds))
         with live_jobs(Path(folder)) as console:
-            bare = pool.apply_async(bare_naps, (seconds,))
-            live = asyncio.run(naps_with_live_jobs(console, seconds))
-        return loop_rows(live, quiet, bare.get(DEADLINE_S))
+            answer = pool.apply_async(bare_lateness, (seconds,))
+            live = asyncio.run(watch_live_jobs(console, seconds))
+        bare = answer.get(DEADLINE_S)
+    return loop_rows(live, idle, bare)
 
 
-def loop_rows(live: Loaded, quiet: Naps, bare: Naps) -> list[Row]:
+def loop_rows(live: Loaded, idle: list[float], bare: list[float]) -> list[Row]:
     """How late each loop was, and whether all that the trainers wrote has arrived."""
-    under_load = f"{LIVE_JOBS} live jobs"
-    rows = [Row(f"steps a second, {under_load}", live.steps_a_second, "")]
+    rows = [Row(f"{len(JOB_IDS)} live jobs, steps a second", live.steps_a_second)]
     for name, of, goal in (("p50", median, ""), ("p95", p95, "< 50 ms"), ("worst", max, "")):
-        late = of(live.naps) * 1000
-        measure = f"loop late, {under_load}, {name}"
-        rows.append(Row(measure, late, "ms", of(quiet) * 1000, "console without jobs", goal))
-        rows.append(Row("", late, "ms", of(bare) * 1000, "bare loop in the same seconds"))
-    for name, of, _ in (("p50", median, ""), ("worst", max, "")):
-        rows.append(Row(f"age of the newest figures, {name}", of(live.ages_s) * 1000, "ms"))
+        late = of(live.late)
+        rows.append(Row(f"loop late, {name}", late, "ms", of(idle), "console without jobs", goal))
+        rows.append(Row("", late, "ms", of(bare), "bare loop in these seconds"))
     return [
         *rows,
+        Row("age of the newest figures, p50", median(live.ages), "ms"),
+        Row("age of the newest figures, worst", max(live.ages), "ms"),
         Row("steps in the store", live.steps_stored, "", live.steps_written, "written by trainers"),
         Row(
-            "records on the screen",
+            "records on the job's screen",
             live.records_on_screen,
-            "",
-            live.journal_lines,
-            "in the journal",
+            beside=live.journal_lines,
+            beside_name="in its journal",
         ),
     ]
 
 
-def p95(values: Naps) -> float:
+def p95(values: list[float]) -> float:
     """The 95th percentile."""
     return quantiles(values, n=20)[-1]
 
 
-async def take_naps(seconds: float) -> Naps:
-    """How much too long each of many short naps is: for so long a key would wait, too."""
+async def lateness(seconds: float) -> list[float]:
+    """By how many ms each of many short naps is too long: so late would a key be, too."""
     end = time.perf_counter() + seconds
-    overshoots = []
+    late = []
     while (began := time.perf_counter()) < end:
         await asyncio.sleep(NAP_S)
-        overshoots.append(time.perf_counter() - began - NAP_S)
-    return overshoots
+        late.append((time.perf_counter() - began - NAP_S) * 1000)
+    return late
 
 
-def bare_naps(seconds: float) -> Naps:
-    """The same in a loop that does nothing else."""
-    return asyncio.run(take_naps(seconds))
+def bare_lateness(seconds: float) -> list[float]:
+    """The same of a loop that does nothing else."""
+    return asyncio.run(lateness(seconds))
 
 
-async def naps_without_jobs(folder: Path, seconds: float) -> Naps:
+async def lateness_without_jobs(folder: Path, seconds: float) -> list[float]:
     """A console on an empty home."""
-    app = DrawnApp(Config(folder / "empty", folder / "empty" / "agent"))
-    async with app.run_test(size=(COLUMNS, LINES)):
-        await until(lambda: app.session is not None)
+    idle = folder / "idle"
+    idle.mkdir()
+    async with open_app(Console(idle), (COLUMNS, LINES)):
         await asyncio.sleep(1)  # What is done once at the start is not meant.
-        return await take_naps(seconds)
+        return await lateness(seconds)
 
 
-async def naps_with_live_jobs(console: Console, seconds: float) -> Loaded:
+async def watch_live_jobs(console: Console, seconds: float) -> Loaded:
     """A console that follows all live jobs and shows one of them; it cancels them in the end."""
-    shown, *_ = LIVE_JOB_IDS
-    app = DrawnApp(Config(console.home, console.root), job=shown)
-    async with app.run_test(size=(COLUMNS, LINES)):
-        await until(lambda: sum(state.step > 0 for state in states(app)) == LIVE_JOBS)
-        await until(lambda: isinstance(app.screen, JobScreen) and app.screen.history is not None)
+    async with open_app(console, (COLUMNS, LINES), job=JOB_IDS[0]) as opened:
+        await opened.until(lambda: len(steps(opened)) == len(JOB_IDS) and all(steps(opened)))
         await asyncio.sleep(1)
-        before = sum(state.step for state in states(app))
-        naps, ages_s = await asyncio.gather(take_naps(seconds), ages_of_figures(app, seconds))
-        steps_a_second = (sum(state.step for state in states(app)) - before) / seconds
-        steps_stored = await cancel_all(app)
-        assert isinstance(app.screen, JobScreen) and app.screen.history is not None
-        history = app.screen.history
-    written = [attempt_of(console, job_id).trainer_events_path for job_id in LIVE_JOB_IDS]
+        before = sum(steps(opened))
+        late, ages = await asyncio.gather(lateness(seconds), ages_of_figures(opened, seconds))
+        steps_a_second = (sum(steps(opened)) - before) / seconds
+        steps_stored = await cancel_all(opened)
+        history = opened.job_screen.history
+        assert history is not None
+    written = [attempt_of(console, job_id).trainer_events_path for job_id in JOB_IDS]
     return Loaded(
-        naps=naps,
-        ages_s=ages_s,
+        late=late,
+        ages=ages,
         steps_a_second=steps_a_second,
-        steps_written=sum(path.read_text().count(METRICS) for path in written),
         steps_stored=steps_stored,
-        journal_lines=attempt_of(console, shown).journal_path.read_bytes().count(b"\n"),
+        steps_written=sum(path.read_text().count(METRICS) for path in written),
         records_on_screen=len(history.curves.loss.steps) + len(history.events),
+        journal_lines=attempt_of(console, JOB_IDS[0]).journal_path.read_text().count("\n"),
     )
 
 
-def states(app: BrightRunApp) -> list[JobState]:
-    """The jobs as the console knows them."""
-    return [news.job.state for news in app.news.values()]
+def steps(opened: ConsolePilot) -> list[int]:
+    """How far each job is, as the console knows."""
+    return [news.job.state.step for news in opened.app.news.values()]
 
 
-async def ages_of_figures(app: BrightRunApp, seconds: float) -> list[float]:
-    """Seconds from when the newest record of a job was written to now, again and again."""
+async def ages_of_figures(opened: ConsolePilot, seconds: float) -> list[float]:
+    """Milliseconds from when the newest record of a job was written to now, again and again."""
     ages = []
     for _ in range(int(seconds / LOOK_S)):
         await asyncio.sleep(LOOK_S)
-        times = [state.last_event_at for state in states(app)]
-        ages += [(utc_now() - at).total_seconds() for at in times if at is not None]
+        times = [news.job.state.last_event_at for news in opened.app.news.values()]
+        ages += [(utc_now() - at).total_seconds() * 1000 for at in times if at is not None]
     return ages
 
 
-async def cancel_all(app: BrightRunApp) -> int:
+async def cancel_all(opened: ConsolePilot) -> int:
     """End the jobs as a user does; returns how many steps the store then has of them."""
-    session = app.session
+    session, news = opened.app.session, opened.app.news
     assert session is not None
-    for news in list(app.news.values()):
-        await cancel_job(session, news.job, "measured")
-    await until(lambda: all(state.status.is_final for state in states(app)))
-    await asyncio.sleep(1)  # The screen hears of it at the next turn.
-    return sum([len(await session.store.metrics(job_id)) for job_id in LIVE_JOB_IDS])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the app work until the condition holds."""
-    deadline = time.perf_counter() + DEADLINE_S
-    while not condition():
-        if time.perf_counter() > deadline:
-            raise SystemExit(f"waited for {DEADLINE_S:.0f} s in vain")
-        await asyncio.sleep(0.02)
+    for job_id in JOB_IDS:
+        await cancel_job(session, news[job_id].job, "measured")
+    await opened.until(lambda: all(news[key].job.status.is_final for key in JOB_IDS), DEADLINE_S)
+    await opened.pilot.pause(1)  # The screen hears of it at its next turn.
+    return sum([len(await session.store.metrics(job_id)) for job_id in JOB_IDS])
 
 
 def attempt_of(console: Console, job_id: str) -> AttemptDirectory:
@@ -513,7 +472,7 @@ def live_jobs(folder: Path) -> Iterator[Console]:
     console = Console(folder)
     try:
         console.start_agent()
-        for job_id in LIVE_JOB_IDS:
+        for job_id in JOB_IDS:
             code, _, complaint = console.start(job_id, LIVE)
             if code:
                 raise SystemExit(f"{job_id} did not start: {complaint}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from shared.chat_format import CHAT_FORMATS, ChatEncoder
+from shared.errors import InvalidBaseModel
 
 BUILT_MODELS = {"tiny": "tiny-llama-1", "smollm2": "smollm2-135m-instruct"}
 """Public name -> directory below the models directory. Raise the number in `tiny-llama-1` when
@@ -18,13 +19,20 @@ anything in `agent.trainer.tiny_llama` changes what is built."""
 
 
 def find_encoder(base_model: str, models_directory: Path) -> ChatEncoder | None:
-    """The encoder of a base model whose `tokenizer.json` lies here; None where it does not."""
+    """The encoder of a base model whose `tokenizer.json` lies here; None where it does not.
+
+    Raises:
+        InvalidBaseModel: the file is there and cannot be read.
+    """
     built = BUILT_MODELS.get(base_model)
     directory = models_directory / built if built else Path(base_model)
     path = directory / "tokenizer.json"
-    if not path.is_file():
-        return None
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        if not path.is_file():
+            return None
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # The tokenizers library has no error type of its own.
+        raise InvalidBaseModel(f"{base_model}: its tokenizer cannot be read ({error}).") from error
     for chat_format in CHAT_FORMATS:
         if all(tokenizer.token_to_id(token) is not None for token in chat_format.special_tokens):
             return ChatEncoder(tokenizer, chat_format)

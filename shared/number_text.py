@@ -1,8 +1,9 @@
-"""Times, durations, sizes and figures as everyone here writes them; imports nothing heavy."""
+"""Times, durations, sizes, paths and figures as everyone here writes them."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 
 def clock(moment: datetime) -> str:
@@ -40,3 +41,11 @@ def size(size_bytes: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def short_path(path: Path) -> str:
+    """The path with `~` for the home of this user."""
+    try:
+        return str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):  # elsewhere, or no home
+        return str(path)

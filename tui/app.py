@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tui.views.job_draft import JobDraft
 
 _SERVICES = ("tui.services.feed", "tui.services.session", "tui.services.jobs")
+_SOON = ("tui.screens.job", "tui.screens.new_job")
+"""What the next key probably needs, once the jobs are shown."""
 
 
 class BrightRunApp(CrashSafeApp[None]):
@@ -102,8 +104,14 @@ class BrightRunApp(CrashSafeApp[None]):
         if earlier is not None and news.job.status.is_final and not earlier.job.status.is_final:
             self._notify_end(news.job)
 
+    @work
+    async def _prepare_next(self) -> None:
+        for name in _SOON:
+            await asyncio.to_thread(importlib.import_module, name)
+
     def _opened(self) -> None:
         self._jobs_screen.opened()
+        self._prepare_next()
         if self._demo is not None:
             self._start_demo(self._demo)
         elif self._first_job is not None:

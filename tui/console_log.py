@@ -18,6 +18,7 @@ from pathlib import Path
 
 from shared.clean_text import clean
 from shared.redaction import redact
+from tui.terminal_encoding import substitute_on
 
 MAX_BYTES = 1_000_000
 """Of the file and the one before it, together."""
@@ -97,6 +98,7 @@ def _stray_output_logged() -> Iterator[None]:
     reader = threading.Thread(target=_log_lines, args=(read_end,), daemon=True)
     reader.start()
     terminal = os.fdopen(os.dup(_STDERR), "w", encoding=encoding, errors="backslashreplace")
+    substitute_on(terminal)
     os.dup2(write_end, _STDERR)
     os.close(write_end)
     sys.stderr = sys.__stderr__ = terminal  # type: ignore[misc]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SAMPLE = Path(__file__).parent.parent / "shared" / "dataset" / "sample" / "brightrun-sample.json"
-"""28 conversations that were written for this project; they come with the package."""
+from shared.dataset.sample import SAMPLE_JSON
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
     """Which file is trained, on which base model."""
 
-    file: Path = SAMPLE
+    file: Path = SAMPLE_JSON
     model: str = "tiny"

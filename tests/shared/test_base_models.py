@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from agent.trainer.tiny_llama import ensure_tiny_llama
 from shared.base_models import find_encoder
 from shared.dataset.checks import Severity, check_dataset
 from shared.dataset.reader import read_dataset
 from shared.dataset.sample import SAMPLE_JSON
+from shared.errors import InvalidBaseModel
 
 
 def test_there_is_no_encoder_before_the_model_is_here(tmp_path: Path) -> None:
@@ -26,6 +29,18 @@ def test_a_model_that_was_built_here_counts_exactly_and_an_over_long_file_is_an_
         report = check_dataset(read_dataset(SAMPLE_JSON), max_seq_length=500, encoder=encoder)
         assert not report.tokens_are_estimated
         assert {f.code for f in report.findings if f.severity is Severity.ERROR} == {"over_long"}
+
+
+@pytest.mark.parametrize("base_model", ["damaged", "x" * 5000])
+def test_a_tokenizer_that_cannot_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base_model: str
+) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "tokenizer.json").write_text('{"version": ')
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InvalidBaseModel, match="its tokenizer cannot be read"):
+        find_encoder(base_model, tmp_path)
 
 
 def test_a_tokenizer_without_the_tokens_of_any_format_is_left_to_the_trainer(

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from shared.dataset.sample import SAMPLE_JSON
 from tests.tui.console_pilot import ConsolePilot
 from tests.tui.sample_home import fill
 from tui.app import BrightRunApp
 from tui.config import Config
-from tui.demo import SAMPLE
 
 DONE = "20261120-0901-a1b2c3"
 Prepare = Callable[[ConsolePilot], Awaitable[None]]
@@ -42,8 +42,9 @@ def snapshot_of(
 ) -> Iterator[Callable[[Prepare], bool]]:
     """Opens the console on the sample home, prepares a screen and compares its picture."""
     asyncio.run(fill(home))
-    shutil.copy(SAMPLE, tmp_path / "sample.json")
+    shutil.copy(SAMPLE_JSON, tmp_path / "sample.json")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))  # paths are the same everywhere
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 
@@ -102,8 +103,6 @@ async def fetch(opened: ConsolePilot) -> None:
     await job(opened)
     await opened.press("f")
     await opened.until_seen("Fetch the adapter")
-    opened.app.screen.query_one("#directory").can_focus = False
-    opened.app.screen.query_one("#state").display = False  # an absolute path of this machine
     opened.app.screen.set_focus(None)
 
 

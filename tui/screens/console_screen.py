@@ -20,8 +20,9 @@ Result = TypeVar("Result")
 class ConsoleScreen(Screen[Result]):
     """A screen of the console."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
+    # Upstream declares them as instance variables in one of two places.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
 
     @property
     def console(self) -> BrightRunApp:

@@ -15,7 +15,7 @@ from textual.worker import Worker
 
 from shared.clean_text import clean_line
 from shared.errors import BrightRunError
-from shared.number_text import size
+from shared.number_text import short_path, size
 from shared.store.stored import StoredJob
 from tui.services.artifacts import fetch_adapter
 from tui.services.session import Session
@@ -84,7 +84,7 @@ class FetchScreen(ModalScreen[None]):
 
     def _place(self, typed: str) -> str:
         directory = Path(typed or ".").expanduser().absolute() / self._job.job_id
-        return f"It becomes {clean_line(str(directory))}, once every hash holds."
+        return f"It becomes {clean_line(short_path(directory))}, once every hash holds."
 
     def _say(self, text: str) -> None:
         self.query_one("#state", Static).update(clean_line(text))

@@ -21,6 +21,8 @@ from shared.number_text import clock
 from shared.store.stored import MetricsPoint, StoredJob
 from tui.screens.console_screen import JobScreenBase
 from tui.services.feed import JobNews
+from tui.terminal_encoding import terminal_is_unicode
+from tui.views.chart_dots import Marker
 from tui.views.chart_picture import Quantity
 from tui.views.job_figures import figures, settings
 from tui.views.job_history import JobHistory
@@ -38,6 +40,7 @@ _LATEST_EVENTS = 8
 _QUANTITIES: tuple[Quantity, ...] = ("loss", "grad_norm", "learning_rate")
 _SMOOTHINGS = (0.6, 0.9, 0.0)
 _WINDOWS = (None, 50, 200, 1000)
+_MARKERS: tuple[Marker, ...] = ("braille", "block", "ascii")
 _TABS = ("loss", "events", "log", "files", "settings")
 
 
@@ -77,6 +80,7 @@ class JobScreen(JobScreenBase):
         Binding("m", "next_quantity", "Curve", tooltip="Loss, grad norm, learning rate"),
         Binding("l", "toggle_log_scale", "Log scale", show=False),
         Binding("s", "next_smoothing", "Smoothing", show=False),
+        Binding("b", "next_marker", "Dots", show=False, tooltip="Braille, blocks or ASCII"),
         Binding("z", "next_window", "Zoom", show=False, tooltip="All steps, or the last ones"),
     ]
 
@@ -124,6 +128,8 @@ class JobScreen(JobScreenBase):
     def on_mount(self) -> None:
         self.console.job_news.subscribe(self, self._on_news)
         self.set_interval(_INTERVAL_S, self._draw)
+        if not terminal_is_unicode():
+            self.query_one(LossChart).marker = "ascii"
         self._load()
         self.call_after_refresh(self._draw)
 
@@ -217,6 +223,11 @@ class JobScreen(JobScreenBase):
         """None, some, much."""
         chart = self.query_one(LossChart)
         chart.smoothing = _after(chart.smoothing, _SMOOTHINGS)
+
+    def action_next_marker(self) -> None:
+        """Other characters for the curves, where a font has no braille."""
+        chart = self.query_one(LossChart)
+        chart.marker = _after(chart.marker, _MARKERS)
 
     def action_next_window(self) -> None:
         """All steps, or only the last of them."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import httpx
-from websockets.asyncio.client import unix_connect
+from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import (
     ConnectionClosed,
     ConnectionClosedOK,
@@ -220,7 +220,7 @@ class AgentClient:
                 yield b""
                 while True:
                     try:
-                        frame = await connection.recv(decode=False)
+                        frame = await _received(connection)
                     except ConnectionClosedOK as closed:
                         if closed.rcvd is not None and closed.rcvd.code == CLOSED_COMPLETELY:
                             return
@@ -233,6 +233,20 @@ class AgentClient:
         if response.is_error:
             _raise_refusal(response.status_code, response.content)
         return decode_answer(kind, response.content)
+
+
+async def _received(connection: ClientConnection) -> bytes:
+    """The next frame, joined with those behind it that are here already: no waiting for more.
+
+    Storing a batch takes about as long whatever its size, so one that came late is not left behind.
+    """
+    frames = [await connection.recv(decode=False)]
+    # A frame that is here comes without a pause. An end of the connection comes again next time.
+    with suppress(TimeoutError, ConnectionClosed):
+        while True:
+            async with asyncio.timeout(0):
+                frames.append(await connection.recv(decode=False))
+    return b"\n".join(frames)
 
 
 @contextmanager

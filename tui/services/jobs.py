@@ -115,6 +115,9 @@ async def _hand_over(session: Session, path: Path, spec: JobSpec) -> bool:
             f"{error} The job is written down as {spec.job_id}: start it again with "
             f"--job-id {spec.job_id}."
         ) from error
+    except InvalidDataset as error:  # It was changed or removed since the check.
+        await session.store.settle_job(spec.job_id, JobStatus.FAILED, str(error))
+        raise
     except AgentRefused as refusal:
         if refusal.status_code in _FINAL_REFUSALS:
             await session.store.settle_job(spec.job_id, JobStatus.FAILED, f"refused: {refusal}")

@@ -188,12 +188,7 @@ class Previewer:
         """A tokenizer that is not here yet may come with the first job of its model."""
         if base_model in self._encoders:
             return self._encoders[base_model]
-        try:
-            found = encoder_of(base_model)
-        except Exception as error:  # The tokenizers library has no error type of its own.
-            raise InvalidBaseModel(
-                f"{base_model}: its tokenizer cannot be read ({error})."
-            ) from error
+        found = encoder_of(base_model)
         if found is not None:
             self._encoders[base_model] = found
         return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.hyperparameters import Hyperparameters, Preset, allowed_range, help_line
-from tui.views.job_draft import preset_text
+from shared.hyperparameters import Hyperparameters, Preset, help_line
+from tui.views.job_draft import preset_text, short_range
 
 _FIELDS = {
     "dataset": "Training file, JSON or JSONL. Tab or → completes a path, ↓ takes a recent file.",
@@ -25,4 +25,4 @@ def field_help(field: str, preset: Preset) -> tuple[str, str]:
     if field not in Hyperparameters.model_fields:
         return _FIELDS[field], ""
     default = preset_text(field, preset)
-    return help_line(field), f"{allowed_range(field)}; {preset}: {default}"
+    return help_line(field), f"{short_range(field)}; {preset}: {default}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.clean_text import clean_line
-from shared.number_text import size
+from shared.number_text import short_path, size
 from tui.services.preview import Prepared
 from tui.services.speed import Speed
 from tui.views.job_draft import preset_text, text_of
@@ -36,7 +36,7 @@ def review_lines(prepared: Prepared, host: str, speed: Speed) -> list[Line]:
     lines = [
         Line("name", spec.name),
         Line("dry run", _DRY_RUN if spec.dry_run else "", "warning"),
-        Line("dataset", f"{prepared.path} ({size(spec.dataset.size_bytes)}, {report.shape})"),
+        Line("dataset", f"{short_path(prepared.path)} ({size(spec.dataset.size_bytes)}, {report.shape})"),
         Line("checks", checks_in_words(report), worst_tone(report)),
         Line("base model", spec.base_model + revision),
         Line("host", host),

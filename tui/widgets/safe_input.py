@@ -13,10 +13,16 @@ from typing import Any, ClassVar
 from rich.highlighter import Highlighter
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.events import Paste
 from textual.suggester import Suggester, SuggestionReady
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from shared.clean_text import clean
+
+LONGEST_LINE = 4_096
+"""Characters; the longest path of Linux."""
+LONGEST_TEXT = 20_000
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -48,6 +54,9 @@ class SafeInput(Input):
     def __init__(self, value: str = "", **options: Any) -> None:
         super().__init__(value, highlighter=_Mask(), compact=True, **options)
 
+    def on_paste(self, event: Paste) -> None:
+        _refuse_a_flood(self, event, LONGEST_LINE)
+
 
 class SafeTextArea(TextArea):
     """Some lines of text."""
@@ -55,6 +64,18 @@ class SafeTextArea(TextArea):
     def get_line(self, line_index: int) -> Text:
         line = super().get_line(line_index)
         return Text(masked(line.plain), end="", no_wrap=True)
+
+    def on_paste(self, event: Paste) -> None:
+        _refuse_a_flood(self, event, LONGEST_TEXT)
+
+
+def _refuse_a_flood(widget: Widget, event: Paste, most: int) -> None:
+    """Millions of characters that were pasted by mistake would stop everything for minutes."""
+    if len(event.text) > most:
+        event.stop()
+        event.prevent_default()
+        words = f"{len(event.text):,} characters were not pasted: {most:,} are the most here."
+        widget.notify(words, severity="warning", markup=False)
 
 
 class PathInput(SafeInput):
@@ -74,7 +95,8 @@ class PathInput(SafeInput):
         self._completion = ("", "")
 
     def on_suggestion_ready(self, event: SuggestionReady) -> None:
-        self._completion = (event.value, event.suggestion)
+        if event.value == self.value:  # Threads may answer out of order.
+            self._completion = (event.value, event.suggestion)
 
     def action_complete(self) -> None:
         """Take the suggestion if there is one, else go on to the next field."""

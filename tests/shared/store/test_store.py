@@ -114,6 +114,41 @@ async def test_the_latest_attempt_counts_for_each_step(store: Store) -> None:
     ]
 
 
+async def test_a_batch_becomes_the_same_rows_as_its_records_one_by_one(store: Store) -> None:
+    seen = []
+    for job_id in ("job-one", "job-two"):
+        events = (metrics(1, 1.0), evaluation(1, 0.9), metrics(2, 2.0), evaluation(1, 0.8))
+        records = journal(started(), *events, metrics(1, None), job_id=job_id)
+        await store.add_job(job_spec(job_id), "local")
+        for end in (len(records),) if job_id == "job-one" else range(len(records) + 1):
+            await store.apply_records(job_id, records[:end])
+        seen.append(await store.metrics(job_id))
+
+    at_once, one_by_one = seen
+    assert at_once == one_by_one
+    assert [(point.step, point.loss, point.eval_loss) for point in at_once] == [
+        (1, None, 0.8),
+        (2, 2.0, None),
+    ]
+
+
+async def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(
+    store: Store,
+) -> None:
+    job_ids = [f"job-{number}" for number in range(8)]
+    for job_id in job_ids:
+        await store.add_job(job_spec(job_id), "local")
+    finished: list[str] = []
+
+    async def write(job_id: str) -> None:
+        await store.apply_records(job_id, journal(started(), job_id=job_id))
+        finished.append(job_id)
+
+    await asyncio.gather(*map(write, job_ids))
+
+    assert finished == job_ids
+
+
 async def test_a_loss_that_is_not_finite_is_null_everywhere(store: Store) -> None:
     await store.add_job(job_spec(), "local")
     broken = metrics(1, math.nan, grad_norm=math.inf, non_finite=("loss", "grad_norm"))

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import AgentRefused
+from shared.errors import AgentRefused, DatasetChanged
 from shared.lifecycle import JobStatus
 from shared.store.store import Store
 from tests.tui.fake_agent import FakeAgent
 from tui.commands.start import StartOptions, build_spec, start_job
+from tui.services import jobs
+from tui.services.inspection import inspect_file
+from tui.services.session import open_session
 
 
 @pytest.fixture
@@ -64,3 +67,18 @@ async def test_a_base_model_in_a_directory_becomes_absolute(
 
     options.values["base_model"] = "someone/else"
     assert build_spec(options).base_model == "someone/else"
+
+
+async def test_a_file_that_changes_on_the_way_ends_the_job_instead_of_leaving_it_queued(
+    agent: FakeAgent, store: Store, options: StartOptions
+) -> None:
+    spec = build_spec(options)
+    report = inspect_file(options.dataset, base_model="tiny", max_seq_length=4096)
+    options.dataset.write_text("something else")
+    async with agent.running(), open_session() as session:
+        with pytest.raises(DatasetChanged, match="has changed"):
+            await jobs.start_job(session, options.dataset, spec, report)
+
+    job = await store.get_job("job-one")
+    assert job.status is JobStatus.FAILED
+    assert "has changed" in (job.error_message or "")

@@ -5,9 +5,10 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import ServerConnection, unix_serve
 
 from shared.errors import AgentRefused, AgentUnreachable, ProtocolError
-from shared.events import JournalRecord, LogLine
+from shared.events import JournalRecord, LogLine, encode
 from shared.store.cursor import BEGINNING, Cursor
 from tests.shared.store.journal import completed_job, job_spec, journal, metrics, started
 from tests.tui.fake_agent import TOKEN, FakeAgent
@@ -69,6 +70,31 @@ async def test_another_agent_on_the_same_socket_goes_on_where_the_first_was_kill
                 seen += records
     assert seen == everything
     assert agent.asked == [(0, 0), (1, 5)]
+
+
+async def test_what_came_in_while_a_batch_was_used_is_one_batch(tmp_path: Path) -> None:
+    records = completed_job(steps=3)
+    going_on, arrived = asyncio.Event(), asyncio.Event()
+
+    async def serve(connection: ServerConnection) -> None:
+        await connection.send(encode(records[0]))
+        await going_on.wait()
+        for record in records[1:]:
+            await connection.send(encode(record))
+        # Answered by the other end once it has all of them.
+        await (await connection.ping())
+        arrived.set()
+
+    socket = tmp_path / "agent.sock"
+    async with (
+        unix_serve(serve, str(socket)),
+        AgentClient(AgentAddress(socket, TOKEN)) as client,
+        aclosing(client.events("job-one")) as batches,
+    ):
+        assert await anext(batches) == records[:1]
+        going_on.set()
+        await arrived.wait()
+        assert [batch async for batch in batches] == [records[1:]]
 
 
 async def test_nobody_there_is_unreachable_once_patience_is_at_its_end(agent: FakeAgent) -> None:

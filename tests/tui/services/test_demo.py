@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.dataset.sample import SAMPLE_JSON
 from shared.errors import InvalidDataset
 from shared.store.store import Store
 from tests.tui.fake_agent import FakeAgent
-from tui.demo import SAMPLE, DemoOptions
+from tui.demo import DemoOptions
 from tui.services.demo import start_demo
 from tui.services.hosts.local import LocalHost
 from tui.services.mirror import Mirror
@@ -26,9 +27,9 @@ async def test_the_demo_trains_the_sample_on_the_tiny_model(
     async with agent.running():
         job = await start_demo(session, DemoOptions())
 
-    assert SAMPLE.is_file()
+    assert SAMPLE_JSON.is_file()
     assert job.job_id in agent.started
-    assert (job.spec.base_model, job.spec.dataset.file_name) == ("tiny", SAMPLE.name)
+    assert (job.spec.base_model, job.spec.dataset.file_name) == ("tiny", SAMPLE_JSON.name)
     assert job.spec.hyperparameters.learning_rate == 5e-3
 
 

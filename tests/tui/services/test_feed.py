@@ -198,7 +198,6 @@ async def test_two_jobs_do_not_wait_for_each_other(agent: FakeAgent, store: Stor
         await store.apply_records("job-two", records)
         await listener.until(
             lambda: any(
-                news.job.job_id == "job-two" and news.job.status.is_final
-                for news in listener.heard
+                news.job.job_id == "job-two" and news.job.status.is_final for news in listener.heard
             )
         )

@@ -86,7 +86,7 @@ async def test_a_watcher_outlives_the_agent_and_starts_it_again(
     agent: FakeAgent, store: Store
 ) -> None:
     everything = completed_job(steps=6)
-    agent.records = everything[:5]
+    agent.records, agent.batch_size = everything[:5], 5
     await store.add_job(job_spec(), "local")
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(AsyncExitStack())
@@ -103,8 +103,7 @@ async def test_a_watcher_outlives_the_agent_and_starts_it_again(
                 if (await store.get_job("job-one")).cursor == (1, 5):
                     await first.aclose()
 
-    assert story[:3] == ["2 records", "2 records", "1 records"]
-    assert story[3:6] == ["unreachable", "unreachable", "0 records"]
+    assert story[:4] == ["5 records", "unreachable", "unreachable", "0 records"]
     assert await store.events("job-one") == everything
 
 
