@@ -5,6 +5,7 @@ Textual is imported only once there is a terminal to draw on.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -43,15 +44,20 @@ def open_console(job: str | None = None, *, demo: DemoOptions | None = None) -> 
 
 
 def _run(config: Config, job: str | None, demo: DemoOptions | None) -> int:
+    # Collecting while everything is loaded finds nothing; the app turns it on again.
+    gc.disable()
     # Before stderr is led into the log: what keeps a `sys.stderr` of its own is logged, too.
     from tui.app import BrightRunApp
     from tui.console_log import logged_to
     from tui.terminal_signals import ended_by_signals
 
-    with logged_to(config.home / "console.log"):
-        app = BrightRunApp(config, job=job, demo=demo)
-        with ended_by_signals(app):
-            app.run()
+    try:
+        with logged_to(config.home / "console.log"):
+            app = BrightRunApp(config, job=job, demo=demo)
+            with ended_by_signals(app):
+                app.run()
+    finally:
+        gc.enable()
     return app.return_code or 0
 
 

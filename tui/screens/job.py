@@ -24,7 +24,7 @@ from tui.services.feed import JobNews
 from tui.terminal_encoding import terminal_is_unicode
 from tui.views.chart_dots import Marker
 from tui.views.chart_picture import Quantity
-from tui.views.job_figures import figures, settings
+from tui.views.job_figures import Pairs, figures, settings
 from tui.views.job_history import JobHistory
 from tui.widgets.adapter_files import AdapterFiles
 from tui.widgets.figures_panel import FiguresPanel
@@ -100,6 +100,8 @@ class JobScreen(JobScreenBase):
         self._news = JobNews(job)
         self.history: JobHistory | None = None
         """None until the store has been read."""
+        self._events_shown = -1
+        self._settings_shown: Pairs = []
         self._early: list[JobNews] = []
         """News that came before the store was read."""
 
@@ -190,12 +192,20 @@ class JobScreen(JobScreenBase):
         tab = self.query_one(TabbedContent).active
         if tab == "loss":
             self.query_one(FiguresPanel).show(figures(job, history.memory_bytes))
-            self.query_one("#latest", Static).update(_latest(history))
+            self._draw_latest(history)
         elif tab == "files":
             for files in self.query(AdapterFiles):
                 files.show(job)
         elif tab == "settings":
-            self.query_one("#settings-pairs", Static).update(_pairs(settings(job, history)))
+            pairs = settings(job, history)
+            if pairs != self._settings_shown:
+                self.query_one("#settings-pairs", Static).update(_pairs(pairs))
+                self._settings_shown = pairs
+
+    def _draw_latest(self, history: JobHistory) -> None:
+        if len(history.events) != self._events_shown:
+            self.query_one("#latest", Static).update(_latest(history))
+            self._events_shown = len(history.events)
 
     def on_tabbed_content_tab_activated(self) -> None:
         self._draw()

@@ -33,10 +33,14 @@ def review_lines(prepared: Prepared, host: str, speed: Speed) -> list[Line]:
     hyperparameters = spec.hyperparameters
     revision = f" at {spec.base_model_revision}" if spec.base_model_revision else ""
     values = _hyperparameter_lines(prepared)
+    file_size = size(spec.dataset.size_bytes)
     lines = [
         Line("name", spec.name),
         Line("dry run", _DRY_RUN if spec.dry_run else "", "warning"),
-        Line("dataset", f"{short_path(prepared.path)} ({size(spec.dataset.size_bytes)}, {report.shape})"),
+        Line(
+            "dataset",
+            f"{short_path(prepared.path)} ({file_size}, {report.shape})",
+        ),
         Line("checks", checks_in_words(report), worst_tone(report)),
         Line("base model", spec.base_model + revision),
         Line("host", host),

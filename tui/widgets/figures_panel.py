@@ -21,6 +21,7 @@ class FiguresPanel(Static):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
+        self._row_count = 0
 
     def show(self, pairs: Pairs) -> None:
         """Replace the figures."""
@@ -36,4 +37,5 @@ class FiguresPanel(Static):
             for name, value in pairs[row::rows]:
                 cells += [Text(name), Text(value)]
             table.add_row(*cells)
-        self.update(table)
+        self.update(table, layout=rows != self._row_count)
+        self._row_count = rows
