@@ -29,6 +29,12 @@ def step_on(terminal: Terminal) -> int:
     return int(found[1]) if found else 0
 
 
+def field_on(terminal: Terminal) -> str:
+    """The field of the form that the help line speaks of."""
+    found = re.search(r"─{40}.*\n *(\w+)  ", terminal.text)
+    return found[1] if found else ""
+
+
 def test_a_job_is_started_watched_left_and_found_again(console: Console) -> None:
     with Terminal(console.environment) as terminal:
         terminal.until_seen("brightrun", "No jobs yet")
@@ -36,14 +42,13 @@ def test_a_job_is_started_watched_left_and_found_again(console: Console) -> None
         terminal.until_seen("New job", "dataset")
         terminal.press(str(console.dataset))
         terminal.until_seen("ready to review")
-        while not re.search(r"^ *notes  Whatever", terminal.text, re.MULTILINE):
-            seen = terminal.text
+        while (field := field_on(terminal)) != "notes":
             terminal.press(TAB)
-            terminal.until(lambda seen=seen: terminal.text != seen)
+            terminal.until(lambda field=field: field_on(terminal) != field)  # type: ignore[misc]
         terminal.press("steps=100000 delay=0.1")
         terminal.until_seen("steps=100000 delay=0.1")
         terminal.press(CTRL_S)
-        terminal.until_seen("Start", "sha256")
+        terminal.until_seen("Start this job?")
         terminal.press("\r")
         terminal.until_seen("training", "smoothed", "learning rate", "tokens/s")
         first = step_on(terminal)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, ProgressBar, Static
 from textual.worker import Worker
@@ -42,6 +44,25 @@ class FetchScreen(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close")]
     AUTO_FOCUS = "#directory"
+
+    @dataclass
+    class Progressed(Message):
+        """Bytes that are here, and bytes of the whole adapter."""
+
+        done_bytes: int
+        total_bytes: int
+
+    @dataclass
+    class Arrived(Message):
+        """It is here and verified."""
+
+        place: Path
+
+    @dataclass
+    class Failed(Message):
+        """It is not here; what has arrived is kept."""
+
+        error: BrightRunError
 
     def __init__(self, session: Session, job: StoredJob) -> None:
         super().__init__()
@@ -111,13 +132,26 @@ class FetchScreen(ModalScreen[None]):
                     progress=self._progress,
                 )
         except BrightRunError as error:
-            self._say(str(error))
-            self.query_one("#fetch", Button).disabled = False
-            self.query_one("#directory", Input).disabled = False
-            return
-        self._say(f"The adapter is here, and every hash holds: {place}")
-        self.query_one("#close", Button).focus()
+            self.post_message(self.Failed(error))
+        else:
+            self.post_message(self.Arrived(place))
 
     def _progress(self, done_bytes: int, total_bytes: int) -> None:
-        self.query_one(ProgressBar).update(total=total_bytes, progress=done_bytes)
-        self._say(f"{size(done_bytes)} of {size(total_bytes)}")
+        self.post_message(self.Progressed(done_bytes, total_bytes))
+
+    @on(Progressed)
+    def _on_progressed(self, message: Progressed) -> None:
+        done, total = message.done_bytes, message.total_bytes
+        self.query_one(ProgressBar).update(total=total, progress=done)
+        self._say(f"{size(done)} of {size(total)}")
+
+    @on(Failed)
+    def _on_failed(self, message: Failed) -> None:
+        self._say(str(message.error))
+        self.query_one("#fetch", Button).disabled = False
+        self.query_one("#directory", Input).disabled = False
+
+    @on(Arrived)
+    def _on_arrived(self, message: Arrived) -> None:
+        self._say(f"The adapter is here, and every hash holds: {message.place}")
+        self.query_one("#close", Button).focus()

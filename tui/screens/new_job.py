@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -85,6 +86,12 @@ class NewJobScreen(ConsoleScreen[str | None]):
         """What a draft would train."""
 
         counted: Counted
+
+    @dataclass
+    class RecentFiles(Message):
+        """Training files that were checked here before, last first."""
+
+        paths: list[str]
 
     @dataclass
     class ReadyForReview(Message):
@@ -171,10 +178,12 @@ class NewJobScreen(ConsoleScreen[str | None]):
 
     @work(group="recent files")
     async def _offer_recent_files(self) -> None:
-        try:
-            self._form.offer_files(await recent_files(self._session.store))
-        except StoreError:
-            return  # Only a convenience; a start would say what is wrong.
+        with suppress(StoreError):  # Only a convenience; a start would say what is wrong.
+            self.post_message(self.RecentFiles(await recent_files(self._session.store)))
+
+    @on(RecentFiles)
+    def _on_recent_files(self, message: RecentFiles) -> None:
+        self._form.offer_files(message.paths)
 
     def _draw(self) -> None:
         self._outlook.show(self._counted)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.cells import cell_len
 from rich.text import Text
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from shared.agent_protocol import ArtifactFile
@@ -29,6 +32,20 @@ class AdapterFiles(Vertical):
     }
     """
 
+    @dataclass
+    class Listed(Message):
+        """What the agent said."""
+
+        files: tuple[ArtifactFile, ...]
+        path: str
+        """Of the adapter, on its host."""
+
+    @dataclass
+    class NotListed(Message):
+        """It could not be asked; the next turn asks again."""
+
+        error: BrightRunError
+
     def __init__(self, session: Session, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._session = session
@@ -47,19 +64,27 @@ class AdapterFiles(Vertical):
 
     @work(exclusive=True)
     async def _list(self, job: StoredJob) -> None:
-        where = self.query_one("#where", Static)
         try:
             await self._session.host.ensure_agent()
             async with self._session.host.client() as client:
                 files = (await client.artifacts(job.job_id)).files
         except BrightRunError as error:
-            self._asked_for = None
-            where.update(Text(clean_line(str(error)), style="yellow"))
-            return
-        total = size(sum(file.size_bytes for file in files))
-        path = clean_line(job.state.adapter_path or "")
-        where.update(Text(f"It loads and generates; f fetches it. {total} on the host: {path}"))
-        self._fill(files)
+            self.post_message(self.NotListed(error))
+        else:
+            self.post_message(self.Listed(files, job.state.adapter_path or ""))
+
+    @on(Listed)
+    def _on_listed(self, message: Listed) -> None:
+        total = size(sum(file.size_bytes for file in message.files))
+        words = f"It loads and generates; f fetches it. {total} on the host: {message.path}"
+        self.query_one("#where", Static).update(Text(clean_line(words)))
+        self._fill(message.files)
+
+    @on(NotListed)
+    def _on_not_listed(self, message: NotListed) -> None:
+        self._asked_for = None
+        words = Text(clean_line(str(message.error)), style="yellow")
+        self.query_one("#where", Static).update(words)
 
     def _fill(self, files: tuple[ArtifactFile, ...]) -> None:
         table = self.query_one(DataTable)
