@@ -41,7 +41,7 @@ def assert_complete(pod, records):
 async def test_a_new_agent_adopts_the_trainer_of_one_that_was_killed(pod, steps_of):
     agent = await pod.start_agent()
     async with pod.client() as client:
-        body = {"job": pod.spec("steps=30 delay=0.05").model_dump(mode="json")}
+        body = {"job": pod.spec("steps=120 delay=0.05").model_dump(mode="json")}
         assert (await client.post("/training/start", json=body)).status_code == 202
     await pod.until_step(5)
     trainer = (await pod.trainer_of(1)).trainer
@@ -52,7 +52,7 @@ async def test_a_new_agent_adopts_the_trainer_of_one_that_was_killed(pod, steps_
     await pod.start_agent()
     records = await pod.watch("/training/jobs/job-one/events")
     assert_complete(pod, records)
-    assert steps_of(records) == [(1, step) for step in range(1, 31)]
+    assert steps_of(records) == [(1, step) for step in range(1, 121)]
     adopted = [r.event.trainer_pid for r in records if r.event.kind == "trainer_adopted"]
     assert adopted == [trainer.pid]
     assert [record.trainer for record in pod.shims()] == [trainer]
