@@ -133,7 +133,8 @@ class BrightRunApp(CrashSafeApp[None]):
 
     @work
     async def _open_first_job(self, job_id: str) -> None:
-        assert self.session is not None
+        if self.session is None:
+            return
         try:
             self.open_job(await self.session.store.get_job(job_id))
         except BrightRunError as error:
@@ -143,7 +144,8 @@ class BrightRunApp(CrashSafeApp[None]):
     async def _start_demo(self, options: DemoOptions) -> None:
         from tui.services.demo import start_demo
 
-        assert self.session is not None
+        if self.session is None:
+            return
         try:
             job = await start_demo(self.session, options)
         except BrightRunError as error:
@@ -158,10 +160,10 @@ class BrightRunApp(CrashSafeApp[None]):
             self._feed.look_now()
 
     def open_job(self, job: StoredJob) -> None:
-        """Show one job, on top of the table of all."""
+        """Show one job, in place of another one; a form that is being filled in stays below."""
         from tui.screens.job import JobScreen
 
-        while not isinstance(self.screen, JobsScreen):
+        while isinstance(self.screen, JobScreen):
             self.pop_screen()
         self.push_screen(JobScreen(job))
 

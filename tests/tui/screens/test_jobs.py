@@ -149,6 +149,20 @@ async def test_the_palette_finds_a_job_by_its_name(console: Console) -> None:
         await opened.until_seen("1 Loss", "the done one")
 
 
+async def test_a_job_that_is_opened_over_a_form_leaves_what_was_typed(console: Console) -> None:
+    async with open_app(console) as opened:
+        await opened.until_seen("the done one")
+        await opened.press("n")
+        await opened.until_seen("New job")
+        await opened.press(*"typed.json")
+        await opened.press("ctrl+p", *"open the done")
+        await opened.until_seen("Open the done one (job-done)")
+        await opened.press("enter")
+        await opened.until_seen("1 Loss", "the done one")
+        await opened.press("escape")
+        await opened.until_seen("New job", "typed.json")
+
+
 async def test_help_lists_the_keys_and_goes_away_again(console: Console) -> None:
     async with open_app(console) as opened:
         await opened.press("question_mark")
