@@ -215,8 +215,13 @@ class JobScreen(JobScreenBase):
         self.dismiss()
 
     def action_show_tab(self, tab: str) -> None:
-        """One of the five tabs."""
+        """One of the five tabs, with its own keys at hand."""
         self.query_one(TabbedContent).active = tab
+        self.call_after_refresh(self._focus_on, tab)
+
+    def _focus_on(self, tab: str) -> None:
+        for widget in self.query(f"#{tab} LogPane, #{tab} DataTable, #{tab} VerticalScroll"):
+            widget.focus()
 
     def action_next_quantity(self) -> None:
         """Loss, then the gradient's norm, then the learning rate."""

@@ -151,6 +151,16 @@ async def test_the_settings_are_those_that_were_asked_for(console: Console) -> N
         assert sha256 in opened.text
 
 
+async def test_the_keys_of_a_log_are_at_hand_once_its_tab_is_shown(console: Console) -> None:
+    async with open_app(console, job="job-torn") as opened:
+        await opened.press("2")
+        await opened.until_seen("following", "resumed after step 4")
+        await opened.press("space")
+        await opened.until_seen("paused")
+        await opened.press("slash", *"resumed")
+        await opened.until_seen("1/1 match")
+
+
 async def test_the_trainers_log_is_shown(console: Console) -> None:
     async with open_app(console, job="job-done") as opened:
         await opened.press("3")
