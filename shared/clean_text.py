@@ -32,3 +32,8 @@ def clean(text: str) -> str:
 def clean_line(text: str) -> str:
     """`clean`, on one line: runs of white space become one space."""
     return " ".join(clean(text).split())
+
+
+def clean_output(text: str) -> str:
+    """`clean` for what programs print: a line that a progress bar redraws becomes several."""
+    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))

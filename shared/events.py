@@ -129,7 +129,7 @@ class Evaluation(_Event):
     @property
     def perplexity(self) -> float | None:
         """exp(loss); None where the loss is not finite."""
-        return None if self.loss is None else math.exp(min(self.loss, 700.0))
+        return perplexity_of(self.loss)
 
 
 class CheckpointCommitted(_Event):
@@ -270,6 +270,11 @@ def finite(**numbers: float | None) -> dict[str, Any]:
     )
     kept = {name: None if name in broken else value for name, value in numbers.items()}
     return {**kept, "non_finite": broken}
+
+
+def perplexity_of(loss: float | None) -> float | None:
+    """exp(loss) of a loss in nats, bounded where a float would overflow; None stays None."""
+    return None if loss is None else math.exp(min(loss, 700.0))
 
 
 def utc_now() -> datetime:

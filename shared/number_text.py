@@ -43,6 +43,11 @@ def size(size_bytes: int) -> str:
     return f"{value:.1f} TB"
 
 
+def many(count: int, noun: str, plural: str = "") -> str:
+    """`1 error`, `1,204 lines`; `plural` where an s is not enough."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def short_path(path: Path) -> str:
     """The path with `~` for the home of this user."""
     try:

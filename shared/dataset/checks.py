@@ -42,6 +42,12 @@ class Finding:
     location: str | None = None
     snippet: str | None = None
 
+    @property
+    def places(self) -> list[str]:
+        """Conversation, turn and place in the file, as far as it has them; foreign text."""
+        turn = None if self.turn is None else f"turn {self.turn}"
+        return [place for place in (self.conversation_id, turn, self.location) if place]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)

@@ -49,12 +49,7 @@ def print_report(
 
 
 def _line(finding: Finding) -> Text:
-    places = [
-        finding.conversation_id,
-        None if finding.turn is None else f"turn {finding.turn}",
-        finding.location,
-    ]
-    where = clean_line(", ".join(place for place in places if place))
+    where = clean_line(", ".join(finding.places))
     quoted = f" «{clean_line(finding.snippet)}»" if finding.snippet else ""
     return Text.assemble(
         (finding.severity.value, _STYLES[finding.severity]),

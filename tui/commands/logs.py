@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shared.clean_text import clean
+from shared.clean_text import clean_output
 from tui import exit_codes
 from tui.services import trainer_log
 from tui.services.session import open_session
@@ -27,6 +27,5 @@ async def print_logs(job_id: str, *, attempt: int | None, follow: bool, last_lin
 
 
 def _print(text: str) -> None:
-    # Progress bars redraw a line with \\r; as lines of their own they stay readable.
-    sys.stdout.write(clean(text.replace("\r\n", "\n").replace("\r", "\n")))
+    sys.stdout.write(clean_output(text))
     sys.stdout.flush()

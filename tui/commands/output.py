@@ -12,16 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.clean_text import clean_line
+from tui.views.job_row import STATUS_STYLES
 
 _PIPE_WIDTH = 1000
 _NARROWEST = 8
-
-STATUS_STYLES = {
-    "completed": "green",
-    "failed": "red",
-    "cancelled": "yellow",
-    "training": "cyan",
-}
 
 
 def print_json(value: Any) -> None:

@@ -23,9 +23,10 @@ from shared.events import JournalRecord, Metrics, encode
 from shared.job_state import JobState, apply
 from shared.number_text import clock, duration, loss, number
 from shared.store.stored import Applied, MetricsPoint, StoredJob
-from tui.commands.output import STATUS_STYLES, say
+from tui.commands.output import say
 from tui.commands.sparkline import sparkline
 from tui.services.mirror import Unreachable
+from tui.views.job_row import STATUS_STYLES
 
 _EVENTS_SHOWN = 8
 _SPARKLINE_WIDTH = 60

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from shared.clean_text import clean_line
+from shared.events import perplexity_of
 from shared.job_state import JobState
 from shared.number_text import date_and_clock, duration, loss, number, size
 from shared.store.stored import StoredJob
@@ -21,7 +20,7 @@ def figures(job: StoredJob, memory_bytes: int | None) -> Pairs:
         ("first loss", loss(state.first_loss)),
         ("held out", loss(state.eval_loss)),
         ("base model", loss(state.base_eval_loss)),
-        ("perplexity", _perplexity(state)),
+        ("perplexity", number(perplexity_of(state.eval_loss), ",.2f")),
         ("learning rate", number(state.learning_rate, ".2e")),
         ("grad norm", number(state.grad_norm, ".3g")),
         ("tokens/s", number(state.tokens_per_s, ",.0f")),
@@ -80,11 +79,6 @@ def time_left(job: StoredJob) -> str:
     """`ETA 0:00:12`; empty where nothing is known or nothing is left."""
     eta_s = job.state.eta_s()
     return "" if eta_s is None else f"ETA {duration(eta_s)}"
-
-
-def _perplexity(state: JobState) -> str:
-    held_out = state.eval_loss
-    return "–" if held_out is None else number(math.exp(min(held_out, 700.0)), ",.2f")
 
 
 def _checkpoint(state: JobState) -> str:

@@ -24,6 +24,19 @@ STATUS_SIGNS = {
 }
 """A status is never told by its colour alone."""
 
+STATUS_STYLES: dict[str, str] = {
+    JobStatus.TRAINING: "cyan",
+    JobStatus.COMPLETED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "yellow",
+}
+"""Rich's words for the colours, in the console and in what commands print."""
+
+
+def status_words(status: JobStatus) -> str:
+    """`● training`."""
+    return f"{STATUS_SIGNS[status]} {status.value.replace('_', ' ')}"
+
 
 @dataclass(frozen=True, slots=True)
 class JobRow:

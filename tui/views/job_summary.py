@@ -12,7 +12,7 @@ from typing import Literal
 from shared.clean_text import clean_line
 from shared.dataset.checks import DatasetReport, Finding, Severity
 from shared.hyperparameters import Hyperparameters
-from shared.number_text import duration
+from shared.number_text import duration, many
 from tui.services.inspection import TrainingPlan
 from tui.services.preview import Preview, Wanted
 from tui.services.speed import ObservedSpeed, Speed
@@ -148,12 +148,7 @@ def estimate(plan: TrainingPlan | None, num_epochs: int, dry_run: bool, speed: S
 
 def finding_place(finding: Finding) -> str:
     """Conversation, turn and place in the file, as far as the finding has them."""
-    places = [
-        finding.conversation_id,
-        None if finding.turn is None else f"turn {finding.turn}",
-        finding.location,
-    ]
-    return " · ".join(shortened(place) for place in places if place)
+    return " · ".join(map(shortened, finding.places))
 
 
 def shortened(text: str) -> str:
@@ -167,11 +162,6 @@ def checks_in_words(report: DatasetReport) -> str:
     severities = _severities(report)
     counts = [many(severities[severity], severity) for severity in Severity if severities[severity]]
     return ", ".join(counts) or "no findings"
-
-
-def many(number: int, noun: str) -> str:
-    """`1 error`, `3 warnings`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 # --- single values ----------------------------------------------------------------------------

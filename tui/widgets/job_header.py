@@ -15,8 +15,7 @@ from shared.stages import StageTime
 from shared.store.stored import StoredJob
 from tui.services.mirror import Unreachable
 from tui.views.job_figures import time_left
-from tui.views.job_row import STATUS_SIGNS
-from tui.widgets.job_table import STATUS_STYLES
+from tui.views.job_row import STATUS_STYLES, status_words
 
 _SHORTEST_BAR = 10
 
@@ -58,7 +57,6 @@ class JobHeader(Static):
 
 def _title(job: StoredJob, width: int) -> Text:
     state = job.state
-    status = f"{STATUS_SIGNS[state.status]} {state.status.value.replace('_', ' ')}"
     # "training: training" says it twice.
     activity = state.activity if state.activity != state.status.value else None
     doing = " ".join(filter(None, [activity, clean_line(state.detail)]))
@@ -68,7 +66,7 @@ def _title(job: StoredJob, width: int) -> Text:
     name = Text(clean_line(job.spec.name), style="bold", no_wrap=True)
     rest = Text.assemble(
         "  ",
-        (status, f"bold {STATUS_STYLES.get(state.status, '')}".strip()),
+        (status_words(state.status), f"bold {STATUS_STYLES.get(state.status, '')}".strip()),
         ("  " + doing if doing else "", ""),
         ("  " + attempt if attempt else "", "yellow"),
         ("  " + job.job_id, "dim"),

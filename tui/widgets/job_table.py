@@ -16,9 +16,8 @@ from textual import events
 from textual.message import Message
 from textual.widgets import DataTable
 
-from shared.lifecycle import JobStatus
 from shared.number_text import duration, loss
-from tui.views.job_row import STATUS_SIGNS, JobRow, Selection
+from tui.views.job_row import STATUS_STYLES, JobRow, Selection, status_words
 
 MOST_ROWS = 1000
 """A table redraws all its rows when their order changes: 17 us a row (measured 2026-11)."""
@@ -28,13 +27,6 @@ _INTERVAL_S = 0.5
 _NARROW = 100
 _ROOM_FOR_NAMES = 30
 """The date is left out where names would have less than these cells."""
-
-STATUS_STYLES = {
-    JobStatus.TRAINING: "cyan",
-    JobStatus.COMPLETED: "green",
-    JobStatus.FAILED: "red",
-    JobStatus.CANCELLED: "yellow",
-}
 
 Draw = Callable[[JobRow, int, datetime], Text]
 
@@ -215,8 +207,7 @@ def _right(value: str, width: int) -> Text:
 
 
 def _status(row: JobRow, width: int, now: datetime) -> Text:
-    words = f"{STATUS_SIGNS[row.status]} {row.status.value.replace('_', ' ')}"
-    return _text(words, width, STATUS_STYLES.get(row.status, ""))
+    return _text(status_words(row.status), width, STATUS_STYLES.get(row.status, ""))
 
 
 def _activity(row: JobRow, width: int, now: datetime) -> Text:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from shared.clean_text import clean
+from shared.clean_text import clean_output
 
 LONGEST_LINE = 4_000
 """Characters; a longer line goes on in the next one, since drawing takes time with its length."""
@@ -158,7 +158,7 @@ def displayable(line: str) -> list[str]:
 
     Several lines if there are breaks in it or it is very long; an empty line stays one.
     """
-    text = clean(line.replace("\r\n", "\n").replace("\r", "\n")).expandtabs()
+    text = clean_output(line).expandtabs()
     if len(text) <= LONGEST_LINE and "\n" not in text:
         return [text]
     return [

@@ -18,6 +18,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from shared.clean_text import clean_line
+from shared.number_text import many
 from tui.widgets.line_view import LineStyle, LineView
 from tui.widgets.safe_input import SafeInput
 
@@ -200,7 +201,7 @@ class LogPane(Vertical):
         if text := self.screen.get_selected_text():
             words = "copied the selected text"
         else:
-            text, words = "\n".join(lines), f"copied {_counted(len(lines), 'line')}"
+            text, words = "\n".join(lines), f"copied {many(len(lines), 'line')}"
         self.app.copy_to_clipboard(text)
         self.app.notify(words, markup=False)
 
@@ -226,21 +227,16 @@ class LogPane(Vertical):
         if view.is_following:
             yield Content("following")
         else:
-            news = f", {_counted(view.unseen_count, 'new line')}" if view.unseen_count else ""
+            news = f", {many(view.unseen_count, 'new line')}" if view.unseen_count else ""
             yield Content.styled(f"paused{news}", "$text-warning")
         if buffer.is_searched:
             place = f"{buffer.place(view.current)}/" if view.current else ""
-            yield Content(f"{place}{_counted(buffer.match_count, 'match', 'matches')}")
+            yield Content(f"{place}{many(buffer.match_count, 'match', 'matches')}")
         if buffer.is_filtered:
             yield Content("only matching lines")
         if self._log_state:
             yield Content.styled(self._log_state, "$text")
-        yield Content(_counted(len(buffer.lines), "line"))
-
-
-def _counted(number: int, noun: str, plural: str = "") -> str:
-    """`1 line`, `1,204 lines`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+        yield Content(many(len(buffer.lines), "line"))
 
 
 def _write_new(path: Path, text: str) -> Path:
