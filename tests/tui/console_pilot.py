@@ -6,8 +6,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
 from unittest import mock
 
+from textual.app import App
 from textual.pilot import Pilot
 
 from tests.tui.local_console import Console
@@ -20,10 +22,13 @@ def config_of(console: Console) -> Config:
     return Config(console.home, console.root)
 
 
-class ConsolePilot:
-    """A console on the screen."""
+AppT = TypeVar("AppT", bound=App[None])
 
-    def __init__(self, app: BrightRunApp, pilot: Pilot[None]) -> None:
+
+class ScreenPilot(Generic[AppT]):
+    """An app on the screen: its keys, its text, and waiting for what is seen."""
+
+    def __init__(self, app: AppT, pilot: Pilot[None]) -> None:
         self.app = app
         self.press = pilot.press
         self.click = pilot.click
@@ -48,6 +53,10 @@ class ConsolePilot:
     def text(self) -> str:
         """The whole screen as text."""
         return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+
+
+class ConsolePilot(ScreenPilot[BrightRunApp]):
+    """A console on the screen."""
 
     @property
     def job_screen(self) -> JobScreen:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Footer, Input, Static, Tab, Tabs
 
 from shared.clean_text import clean_line
@@ -19,7 +19,6 @@ from tui.widgets.safe_input import SafeInput
 if TYPE_CHECKING:
     from shared.store.stored import StoredJob
     from tui.services.feed import JobNews
-    from tui.views.job_row import JobRow
 
 _OPENING = "opening ..."
 _EMPTY = "No jobs yet. Press n for the first one."
@@ -56,16 +55,13 @@ class JobsScreen(JobScreenBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: dict[str, JobRow] = {}
-        self._selection = Selection()
         self._is_open = False
 
     def compose(self) -> ComposeResult:
         yield Static(id="title", markup=False)
         yield Tabs(*(Tab(name, id=name) for name in FILTERS), id="filters")
         yield SafeInput(placeholder="name, notes, tags, id, model or file", id="search")
-        with Horizontal():
-            yield JobTable(id="jobs")
+        yield JobTable(id="jobs")
         yield Static(_OPENING, id="notice", markup=False)
         yield Footer(compact=True)
 
@@ -100,9 +96,9 @@ class JobsScreen(JobScreenBase):
 
     def _on_news(self, news: JobNews) -> None:
         row = row_of(news.job, is_unreachable=news.unreachable is not None)
-        earlier = self._rows.get(row.job_id)
-        self._rows[row.job_id] = row
-        self.query_one(JobTable).put(row)
+        table = self.query_one(JobTable)
+        earlier = table.jobs.get(row.job_id)
+        table.put(row)
         if earlier is not None and earlier.status != row.status:
             self.refresh_bindings()
 
@@ -110,34 +106,35 @@ class JobsScreen(JobScreenBase):
         """The numbers in the title and on the tabs."""
         if not self.is_current:
             return
-        counts = count_by_filter(self._rows.values())
+        table = self.query_one(JobTable)
+        counts = count_by_filter(table.jobs.values())
         for name, count in counts.items():
             tab = self.query_one(f"#filters #{name}", Tab)
-            label = f"{name} {count}" if self._rows else name
+            label = f"{name} {count}" if table.jobs else name
             if str(tab.label) != label:
                 tab.label = label
-        table = self.query_one(JobTable)
-        words = [f"{counts['active']} active", f"{counts['all']} jobs"] if self._rows else []
-        if self._selection.search:
-            words.insert(0, f"search “{clean_line(self._selection.search)}”: {table.row_count}")
+        words = [f"{counts['active']} active", f"{counts['all']} jobs"] if table.jobs else []
+        if search := table.selection.search:
+            words.insert(0, f"search “{clean_line(search)}”: {table.row_count}")
         if table.left_out:
             words.append(f"the first {table.row_count} are shown")
         title = Text.assemble(("brightrun", "bold"), "  ", ("  ·  ".join(words), "dim"))
-        self.query_one("#title", Static).update(title)
+        self.query_one("#title", Static).update(title, layout=False)
         if not self.has_class("-trouble"):
             notice = self.query_one("#notice", Static)
-            notice.display = not self._rows
+            notice.display = not table.jobs
             notice.update(_EMPTY if self._is_open else _OPENING)
 
+    @property
+    def _selection(self) -> Selection:
+        return self.query_one(JobTable).selection
+
     def _select(self, selection: Selection) -> None:
-        self._selection = selection
         self.query_one(JobTable).select(selection)
         self._count()
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
-        sort = self._selection
-        shown = event.tab.id or "all"
-        self._select(Selection(shown, sort.search, sort.sort, sort.is_descending))
+        self._select(replace(self._selection, shown=event.tab.id or "all"))
 
     def on_job_table_sort_requested(self, event: JobTable.SortRequested) -> None:
         self._select(self._selection.sorted_by(event.sort))
@@ -149,8 +146,7 @@ class JobsScreen(JobScreenBase):
         self.action_open()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        now = self._selection
-        self._select(Selection(now.shown, event.value, now.sort, now.is_descending))
+        self._select(replace(self._selection, search=event.value))
 
     def on_input_submitted(self) -> None:
         self.query_one(JobTable).focus()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -141,7 +141,7 @@ class Selection:
     def sorted_by(self, sort: str) -> Selection:
         """The same jobs by another column; by the same column again, the other way round."""
         is_descending = not self.is_descending if sort == self.sort else sort != "name"
-        return Selection(self.shown, self.search, sort, is_descending)
+        return replace(self, sort=sort, is_descending=is_descending)
 
 
 def count_by_filter(rows: Iterable[JobRow]) -> dict[str, int]:

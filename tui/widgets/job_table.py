@@ -6,7 +6,7 @@ screen is on top.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -69,7 +69,7 @@ class JobTable(DataTable[Text]):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", zebra_stripes=True, cell_padding=0)
         self._jobs: dict[str, JobRow] = {}
-        self._selection = Selection()
+        self.selection = Selection()
         self._shown: list[str] = []
         self._changed: set[str] = set()
         self._width = 0
@@ -89,6 +89,11 @@ class JobTable(DataTable[Text]):
         """The job under the cursor."""
         return self._shown[self.cursor_row] if self.cursor_row < len(self._shown) else None
 
+    @property
+    def jobs(self) -> Mapping[str, JobRow]:
+        """All jobs by their ids, shown or not."""
+        return self._jobs
+
     def put(self, row: JobRow) -> None:
         """A job is new or has changed; it is drawn at the next turn."""
         self._jobs[row.job_id] = row
@@ -97,10 +102,10 @@ class JobTable(DataTable[Text]):
     def select(self, selection: Selection) -> None:
         """Show other jobs, or in another order."""
         is_resorted = (selection.sort, selection.is_descending) != (
-            self._selection.sort,
-            self._selection.is_descending,
+            self.selection.sort,
+            self.selection.is_descending,
         )
-        self._selection = selection
+        self.selection = selection
         if is_resorted:
             self._lay_out()
         else:
@@ -111,10 +116,7 @@ class JobTable(DataTable[Text]):
         if not self._widths or not self.is_attached or not self.screen.is_current:
             return
         now = datetime.now(UTC)
-        ids = self._selection.ids(self._jobs.values(), now)
-        self.left_out = max(len(ids) - MOST_ROWS, 0)
-        # A screenful at once; the rest half a second later, while the first is read.
-        ids = ids[: MOST_ROWS if self._shown else _FIRST_ROWS]
+        ids = self._wanted(now)
         if ids != self._shown:
             self._fill(ids, now, self.job_id)
             return
@@ -147,12 +149,18 @@ class JobTable(DataTable[Text]):
                 label = Text(self._label(column), no_wrap=True)
                 self.add_column(label, width=self._widths[column.key] + gap, key=column.key)
         now = datetime.now(UTC)
-        self._fill(self._selection.ids(self._jobs.values(), now)[:MOST_ROWS], now, job_id)
+        self._fill(self._wanted(now), now, job_id)
+
+    def _wanted(self, now: datetime) -> list[str]:
+        """The jobs to show; a screenful at once, the rest half a second later."""
+        ids = self.selection.ids(self._jobs.values(), now)
+        self.left_out = max(len(ids) - MOST_ROWS, 0)
+        return ids[: MOST_ROWS if self._shown else _FIRST_ROWS]
 
     def _label(self, column: _Column) -> str:
         label = column.label
-        if column.sort is not None and column.sort == self._selection.sort:
-            label += "▼" if self._selection.is_descending else "▲"
+        if column.sort is not None and column.sort == self.selection.sort:
+            label += "▼" if self.selection.is_descending else "▲"
         return label.rjust(self._widths[column.key]) if column.is_number else label
 
     def _fill(self, ids: list[str], now: datetime, job_id: str | None) -> None:

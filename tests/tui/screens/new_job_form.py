@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +10,7 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
+from tests.tui.console_pilot import ScreenPilot
 from tui.screens.new_job import NewJobScreen
 from tui.services.session import Session, open_session
 from tui.views.job_draft import JobDraft
@@ -40,23 +40,16 @@ class Host(App[None]):
         self.result = result
 
 
-class NewJobForm:
+class NewJobForm(ScreenPilot[Host]):
     """The form on the screen."""
 
     def __init__(self, app: Host, session: Session, pilot: Pilot[None]) -> None:
-        self.app = app
+        super().__init__(app, pilot)
         self.session = session
-        self.pilot = pilot
-        self.press = pilot.press
 
     @property
     def draft(self) -> JobDraft:
         return self.app.new_job.query_one(JobForm).draft
-
-    @property
-    def text(self) -> str:
-        """The whole screen as text."""
-        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
 
     def row(self, field: str) -> SettingRow:
         return self.app.new_job.query_one(f"#row-{field}", SettingRow)
@@ -66,17 +59,6 @@ class NewJobForm:
         editor = self.row(field).editor
         assert isinstance(editor, Input | Select)
         return editor.value
-
-    async def until(self, condition: Callable[[], object], timeout_s: float = 20) -> None:
-        """Let the app work until the condition holds."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"not seen in {timeout_s} s:\n{self.text}"
-            await self.pilot.pause(0.02)
-
-    async def until_seen(self, *words: str) -> None:
-        """Until all these words stand on the screen."""
-        await self.until(lambda: all(word in self.text for word in words))
 
     async def until_on(self, kind: type) -> None:
         """Until a screen of this kind is on top."""
