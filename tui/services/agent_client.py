@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -52,6 +52,8 @@ _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _LARGEST_FRAME_BYTES = 64 * 2**20
 """200 lines of a journal; each may carry a generated answer."""
+_MOST_JOINED = 64
+"""Frames stored in one transaction."""
 _CLOSE_CODES = {
     CLOSED_NO_TOKEN: (401, "the agent refused the token."),
     CLOSED_UNKNOWN_JOB: (404, "unknown job."),
@@ -218,14 +220,13 @@ class AgentClient:
                 proxy=None,
             ) as connection:
                 yield b""
-                while True:
-                    try:
-                        frame = await _received(connection)
-                    except ConnectionClosedOK as closed:
-                        if closed.rcvd is not None and closed.rcvd.code == CLOSED_COMPLETELY:
-                            return
+                try:
+                    async with aclosing(_joined(connection)) as frames:
+                        async for frame in frames:
+                            yield frame
+                except ConnectionClosedOK as closed:
+                    if closed.rcvd is None or closed.rcvd.code != CLOSED_COMPLETELY:
                         raise
-                    yield frame
 
     async def _call(self, kind: type[AnswerT], method: str, path: str, **values: Any) -> AnswerT:
         with _translated(self._address):
@@ -235,18 +236,33 @@ class AgentClient:
         return decode_answer(kind, response.content)
 
 
-async def _received(connection: ClientConnection) -> bytes:
-    """The next frame, joined with those behind it that are here already: no waiting for more.
+async def _joined(connection: ClientConnection) -> AsyncGenerator[bytes]:
+    """The frames of a connection, joined with those behind them that are here already.
 
     Storing a batch takes about as long whatever its size, so one that came late is not left behind.
+    Looking without waiting by a time limit of 0 s would not do: in Python 3.11 a Ctrl-C that comes
+    just before it is taken for the limit, and lost.
     """
-    frames = [await connection.recv(decode=False)]
-    # A frame that is here comes without a pause. An end of the connection comes again next time.
-    with suppress(TimeoutError, ConnectionClosed):
+    coming = _coming(connection)
+    try:
         while True:
-            async with asyncio.timeout(0):
-                frames.append(await connection.recv(decode=False))
-    return b"\n".join(frames)
+            frames = [await coming]
+            coming = _coming(connection)
+            await asyncio.sleep(0)  # a frame that is here comes without a pause
+            while len(frames) < _MOST_JOINED and coming.done() and coming.exception() is None:
+                frames.append(coming.result())
+                coming = _coming(connection)
+                await asyncio.sleep(0)
+            yield b"\n".join(frames)
+    finally:
+        coming.cancel()
+
+
+def _coming(connection: ClientConnection) -> asyncio.Task[bytes]:
+    """The next frame; nobody has to look at its error."""
+    coming = asyncio.create_task(connection.recv(decode=False))
+    coming.add_done_callback(lambda frame: frame.cancelled() or frame.exception())
+    return coming
 
 
 @contextmanager

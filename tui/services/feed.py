@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,10 +81,10 @@ class JobFeed:
                 await self._pause()
 
     async def _pause(self) -> None:
-        try:
-            await asyncio.wait_for(self._look.wait(), self._poll_s)
-        except TimeoutError:
-            return
+        # Not `wait_for`: in Python 3.11 it may swallow a cancellation.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._poll_s):
+                await self._look.wait()
 
     async def _look_into_store(self, group: asyncio.TaskGroup) -> None:
         versions = await self._session.store.job_versions()
