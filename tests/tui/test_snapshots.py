@@ -7,12 +7,14 @@ at the pictures in `tests/tui/__snapshots__/` before they are committed.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pytest_textual_snapshot import normalize_svg
 from textual.pilot import Pilot
 
 from shared.dataset.sample import SAMPLE_JSON
@@ -21,6 +23,8 @@ from tests.tui.sample_home import fill
 from tui.app import BrightRunApp
 from tui.config import Config
 
+PICTURES = Path(__file__).parent / "__snapshots__" / "test_snapshots"
+_PATIENCE_S = 6.0
 DONE = "20261120-0901-a1b2c3"
 Prepare = Callable[[ConsolePilot], Awaitable[None]]
 Compare = Callable[..., bool]
@@ -39,6 +43,7 @@ def snapshot_of(
     size: tuple[int, int],
     monkeypatch: pytest.MonkeyPatch,
     snap_compare: Compare,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Callable[[Prepare], bool]]:
     """Opens the console on the sample home, prepares a screen and compares its picture."""
     asyncio.run(fill(home))
@@ -48,6 +53,9 @@ def snapshot_of(
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 
+    picture = PICTURES / f"{request.node.name}.svg"
+    expected = normalize_svg(picture.read_text()) if picture.exists() else ""
+
     def compare(prepare: Prepare) -> bool:
         app = BrightRunApp(Config(home, home / "agent"))
 
@@ -55,14 +63,27 @@ def snapshot_of(
             opened = ConsolePilot(app, pilot)
             await opened.until(lambda: len(app.news) == 3)
             await prepare(opened)
-            await pilot.pause(0.7)  # two turns of everything that draws on a timer
-            await pilot.pause()
+            await _settled(opened, expected)
 
         return snap_compare(app, terminal_size=size, run_before=run_before)
 
     yield compare
     monkeypatch.undo()
     time.tzset()
+
+
+async def _settled(opened: ConsolePilot, expected: str) -> None:
+    """Until the screen looks as it should, or as long as anything may draw late on a busy machine.
+
+    What differs then is printed, since the report of the plugin stays on the machine of the test.
+    """
+    deadline = time.monotonic() + (_PATIENCE_S if expected else 1.5)
+    while (seen := normalize_svg(opened.app.export_screenshot())) != expected:
+        if time.monotonic() > deadline:
+            lines = difflib.unified_diff(expected.splitlines(), seen.splitlines(), n=0)
+            print("\n".join(line[:400] for line in list(lines)[:60]))
+            return
+        await opened.pilot.pause(0.05)
 
 
 async def nothing(opened: ConsolePilot) -> None:
