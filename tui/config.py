@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+DEFAULT_REMOTE_BASE = ".local/share/brightrun"
+"""Directory of ours on a host that SSH reaches; relative to the user's home there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -15,17 +18,26 @@ class Config:
     home: Path
     agent_root: Path
     """Root directory of the agent of this machine."""
+    remote_base: str = DEFAULT_REMOTE_BASE
 
     @property
     def database_path(self) -> Path:
         return self.home / "brightrun.db"
 
+    @property
+    def known_hosts_path(self) -> Path:
+        """Host keys that were accepted here; ~/.ssh/known_hosts is only read."""
+        return self.home / "known_hosts"
+
 
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
-    """`BRIGHTRUN_HOME`, else the platform's place for user data; `BRIGHTRUN_AGENT_ROOT` beside."""
+    """`BRIGHTRUN_HOME`, else the platform's place for user data; `BRIGHTRUN_AGENT_ROOT` beside.
+
+    `BRIGHTRUN_REMOTE_BASE` is the directory of ours on hosts that SSH reaches.
+    """
     home = Path(environ.get("BRIGHTRUN_HOME") or _default_home()).expanduser().absolute()
     root = Path(environ.get("BRIGHTRUN_AGENT_ROOT") or home / "agent").expanduser().absolute()
-    return Config(home, root)
+    return Config(home, root, environ.get("BRIGHTRUN_REMOTE_BASE") or DEFAULT_REMOTE_BASE)
 
 
 def _default_home() -> Path:

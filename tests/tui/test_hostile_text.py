@@ -69,7 +69,7 @@ async def opened(
 ) -> AsyncIterator[ConsolePilot]:
     """The console on one hostile job that has ended and one that is unreachable."""
 
-    async def nobody(self: LocalHost) -> None:
+    async def nobody(self: LocalHost, on_step: object = None) -> None:
         raise AgentUnreachable(HOSTILE)
 
     monkeypatch.setattr("tui.services.mirror._WATCH_PATIENCE_S", 0.1)

@@ -21,14 +21,15 @@ async def fetch_job(job_id: str, destination: Path) -> int:
     """Download into `destination/<job id>/`, verify, and print that directory on stdout."""
     async with open_session() as session:
         job = await session.store.get_job(job_id)
-        await session.host.ensure_agent()
+        host = session.host_of(job)
+        await host.ensure_agent()
         job = (await session.mirror.catch_up(job)).job
         if not job.state.adapter_verified:
             raise InvalidInput(
                 f"{job.job_id} is {job.status} and has no verified adapter to fetch."
             )
         with _progress() as progress:
-            async with session.host.client() as client:
+            async with host.client() as client:
                 directory = await artifacts.fetch_adapter(
                     client,
                     job.job_id,

@@ -14,8 +14,9 @@ async def print_logs(job_id: str, *, attempt: int | None, follow: bool, last_lin
     """Print the last lines; with `follow`, go on until the job's end."""
     async with open_session() as session:
         job = await session.store.get_job(job_id)
-        await session.host.ensure_agent()
-        async with session.host.client() as client:
+        host = session.host_of(job)
+        await host.ensure_agent()
+        async with host.client() as client:
             last = await trainer_log.tail(client, job.job_id, attempt, last_lines)
             _print(last.text)
             if follow:

@@ -122,8 +122,9 @@ class FetchScreen(ModalScreen[None]):
     @work(exclusive=True)
     async def _fetch(self, directory: Path) -> None:
         try:
-            await self._session.host.ensure_agent()
-            async with self._session.host.client() as client:
+            host = self._session.host_of(self._job)
+            await host.ensure_agent()
+            async with host.client() as client:
                 place = await fetch_adapter(
                     client,
                     self._job.job_id,

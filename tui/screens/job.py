@@ -119,7 +119,7 @@ class JobScreen(JobScreenBase):
                 yield LogPane(save_as=name, line_style=_event_style, id="event-log")
             with TabPane("3 Log", id="log"):
                 if session is not None:
-                    yield TrainerLogView(session.host, job_id, id="trainer-log")
+                    yield TrainerLogView(session.host_of(self._news.job), job_id, id="trainer-log")
             with TabPane("4 Files", id="files"):
                 if session is not None:
                     yield AdapterFiles(session, id="adapter-files")

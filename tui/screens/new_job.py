@@ -22,8 +22,8 @@ from shared.errors import BrightRunError, InvalidInput, StoreError
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.console_screen import ConsoleScreen
 from tui.screens.review import ReviewScreen
+from tui.services.hosts.names import LOCAL
 from tui.services.job_starter import JobStarter
-from tui.services.jobs import LOCAL
 from tui.services.path_completion import recent_files
 from tui.services.preview import Prepared, Preview, Previewer
 from tui.services.session import Session

@@ -16,10 +16,9 @@ from shared.events import utc_now
 from shared.job_spec import DatasetReference, JobSpec, new_job_id
 from shared.lifecycle import JobStatus
 from shared.store.stored import StoredFile, StoredJob
+from tui.services.hosts.host import Host, Step, in_silence
+from tui.services.hosts.names import LOCAL
 from tui.services.session import Session
-
-LOCAL = "local"
-"""The host that is always there: this machine."""
 
 _FINAL_REFUSALS = (409, 422)
 """The agent understood and said no: asking again would not help."""
@@ -41,8 +40,9 @@ async def start_job(
     *,
     host: str = LOCAL,
     retry_of: str | None = None,
+    on_step: Step = in_silence,
 ) -> Started:
-    """Write the job down and give it to this machine's agent.
+    """Write the job down and give it to the host's agent, which is installed where it is missing.
 
     Raises:
         InvalidDataset: the report has errors; nothing was started.
@@ -53,14 +53,15 @@ async def start_job(
     if report.has_errors:
         raise InvalidDataset(f"{path}: has errors; nothing was started.")
     await session.store.record_file(_stored_file(path, spec.dataset, report))
-    job, is_new = await session.store.add_job(spec, host, retry_of)
+    chosen = session.hosts.get(host)
+    job, is_new = await session.store.add_job(spec, chosen.name, retry_of)
     created = False
     if not job.status.is_final:
-        created = await _hand_over(session, path, spec)
+        created = await _hand_over(session, session.host_of(job), path, spec, on_step)
     return Started(job, was_there=not (is_new or created))
 
 
-async def retry_job(session: Session, job: StoredJob) -> StoredJob:
+async def retry_job(session: Session, job: StoredJob, on_step: Step = in_silence) -> StoredJob:
     """Start the same work again as a new job of this one's settings and training file.
 
     Raises:
@@ -69,7 +70,8 @@ async def retry_job(session: Session, job: StoredJob) -> StoredJob:
     """
     spec = job.spec.model_copy(update={"job_id": new_job_id()})
     again, _ = await session.store.add_job(spec, job.host, retry_of=job.job_id)
-    await _hand_over(session, await find_training_file(session, spec), spec)
+    path = await find_training_file(session, spec)
+    await _hand_over(session, session.host_of(again), path, spec, on_step)
     return again
 
 
@@ -91,9 +93,10 @@ async def cancel_job(session: Session, job: StoredJob, reason: str) -> StoredJob
     """
     if job.status.is_final:
         return job
-    await session.host.ensure_agent()
+    host = session.host_of(job)
+    await host.ensure_agent()
     try:
-        async with session.host.client() as client:
+        async with host.client() as client:
             await client.cancel(job.job_id, reason)
     except AgentRefused as refusal:
         if refusal.status_code != 404:
@@ -103,12 +106,16 @@ async def cancel_job(session: Session, job: StoredJob, reason: str) -> StoredJob
     return (await session.mirror.catch_up(job)).job
 
 
-async def _hand_over(session: Session, path: Path, spec: JobSpec) -> bool:
-    """Give the job to this machine's agent; True if it was new there."""
+async def _hand_over(
+    session: Session, host: Host, path: Path, spec: JobSpec, on_step: Step
+) -> bool:
+    """Give the job to the host's agent; True if it was new there."""
     try:
-        await session.host.ensure_agent()
-        await session.host.put_dataset(path, spec.dataset)
-        async with session.host.client() as client:
+        await host.ensure_agent(on_step)
+        await host.ensure_trainer(on_step)
+        await host.put_dataset(path, spec.dataset, on_step)
+        on_step("starting the job")
+        async with host.client() as client:
             return (await client.start(spec)).created
     except AgentUnreachable as error:
         raise AgentUnreachable(

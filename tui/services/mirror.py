@@ -7,7 +7,9 @@ figures stay as they are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import random
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +19,13 @@ from shared.events import utc_now
 from shared.store.cursor import Cursor
 from shared.store.store import Store
 from shared.store.stored import Applied, StoredJob
-from tui.services.hosts.local import LocalHost, revive
+from tui.services.hosts.host import Host, revive
 
 _WATCH_PATIENCE_S = 3.0
 """How long a lost connection is tried again in silence before the watcher is told."""
 _REVIVE_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+"""A pause between two looks doubles up to this, and is shortened by chance."""
 _CATCH_UP_TIMEOUT_S = 5.0
 
 
@@ -43,12 +47,12 @@ class Sight:
 
 
 class Mirror:
-    """The store's copy of the jobs on one host."""
+    """The store's copy of the jobs, wherever they run."""
 
-    def __init__(self, store: Store, host: LocalHost) -> None:
+    def __init__(self, store: Store, host_named: Callable[[str], Host]) -> None:
         self._store = store
-        self._host = host
-        self._reviving = asyncio.Lock()
+        self._host_named = host_named
+        self._reviving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Watchers of several jobs on one host start one agent, not one each."""
 
     async def watch(
@@ -69,10 +73,12 @@ class Mirror:
         """
         job = await self._store.get_job(job_id)
         seen = job.cursor if seen is None else seen
+        host = self._host_named(job.host)
         since: datetime | None = None
+        pause_s = _REVIVE_PAUSE_S
         while not job.status.is_final or seen < job.cursor:
             try:
-                async with aclosing(self._follow(job_id, seen)) as batches:
+                async with aclosing(self._follow(host, job_id, seen)) as batches:
                     async for applied in batches:
                         job, since = applied.job, None
                         seen = Cursor(applied.records[-1].attempt, applied.records[-1].seq)
@@ -82,18 +88,19 @@ class Mirror:
             except AgentUnreachable as error:
                 since = since or utc_now()
                 yield Unreachable(since, str(error))
-                async with self._reviving:
-                    answers = await revive(self._host)
+                async with self._reviving[host.name]:
+                    answers = await revive(host)
                 if answers:
-                    since = None
+                    since, pause_s = None, _REVIVE_PAUSE_S
                     yield Applied(job, ())
                 else:
-                    await asyncio.sleep(_REVIVE_PAUSE_S)
+                    await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    async def _follow(self, job_id: str, after: Cursor) -> AsyncGenerator[Applied]:
+    async def _follow(self, host: Host, job_id: str, after: Cursor) -> AsyncGenerator[Applied]:
         """Store the agent's records from a cursor on, until the agent has sent its last."""
         async with (
-            self._host.client() as client,
+            host.client() as client,
             aclosing(client.events(job_id, after, patience_s=_WATCH_PATIENCE_S)) as batches,
         ):
             async for records in batches:
@@ -116,7 +123,7 @@ class Mirror:
         return Sight(await self._store.get_job(job.job_id), unreachable=reason)
 
     async def _pull(self, job: StoredJob) -> StoredJob:
-        async with self._host.client() as client:
+        async with self._host_named(job.host).client() as client:
             goal = (await client.job(job.job_id)).state.cursor
             if job.cursor >= goal:
                 return job

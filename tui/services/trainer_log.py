@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.agent_protocol import LogSlice
     from shared.job_state import JobState
     from tui.services.agent_client import AgentClient
-    from tui.services.hosts.local import LocalHost
+    from tui.services.hosts.host import Host
 
 POLL_S = 0.5
 
@@ -133,7 +133,7 @@ async def follow(
 
 
 async def watch_log(
-    host: LocalHost, job_id: str, *, last_lines: int = 2_000, poll_s: float = POLL_S
+    host: Host, job_id: str, *, last_lines: int = 2_000, poll_s: float = POLL_S
 ) -> AsyncGenerator[LogValue]:
     """The last lines of the latest attempt and all that follow, until the job's end.
 

@@ -65,8 +65,9 @@ class AdapterFiles(Vertical):
     @work(exclusive=True)
     async def _list(self, job: StoredJob) -> None:
         try:
-            await self._session.host.ensure_agent()
-            async with self._session.host.client() as client:
+            host = self._session.host_of(job)
+            await host.ensure_agent()
+            async with host.client() as client:
                 files = (await client.artifacts(job.job_id)).files
         except BrightRunError as error:
             self.post_message(self.NotListed(error))

@@ -16,7 +16,7 @@ from tui.services.trainer_log import LogValue
 from tui.widgets.log_pane import LogPane
 
 if TYPE_CHECKING:
-    from tui.services.hosts.local import LocalHost
+    from tui.services.hosts.host import Host
 
 
 class TrainerLogView(LogPane):
@@ -29,7 +29,7 @@ class TrainerLogView(LogPane):
             super().__init__()
             self.value = value
 
-    def __init__(self, host: LocalHost, job_id: str, *, id: str | None = None) -> None:
+    def __init__(self, host: Host, job_id: str, *, id: str | None = None) -> None:
         super().__init__(save_as=f"{job_id}-trainer.log", id=id)
         self._host = host
         self._job_id = job_id

@@ -83,7 +83,7 @@ async def test_a_job_is_filled_in_reviewed_and_started(
         job = await form.session.store.get_job(job_id)
         assert (job.spec.name, job.host) == ("My job", "local")
         assert job.spec.hyperparameters.num_epochs == 5
-        async with form.session.host.client() as client:
+        async with form.session.hosts.get().client() as client:
             assert (await client.job(job_id)).job == job.spec
     assert await agent_at_hand.call("watch", job_id) == 0
 

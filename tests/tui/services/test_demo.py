@@ -8,17 +8,18 @@ from shared.dataset.sample import SAMPLE_JSON
 from shared.errors import InvalidDataset
 from shared.store.store import Store
 from tests.tui.fake_agent import FakeAgent
+from tui.config import Config
 from tui.demo import DemoOptions
 from tui.services.demo import start_demo
-from tui.services.hosts.local import LocalHost
+from tui.services.hosts.hosts import Hosts
 from tui.services.mirror import Mirror
 from tui.services.session import Session
 
 
 @pytest.fixture
 def session(store: Store, agent: FakeAgent) -> Session:
-    host = LocalHost(agent.root)
-    return Session(store, host, Mirror(store, host))
+    hosts = Hosts(Config(agent.root, agent.root))
+    return Session(store, hosts, Mirror(store, hosts.get))
 
 
 async def test_the_demo_trains_the_sample_on_the_tiny_model(

@@ -15,7 +15,9 @@ from shared.lifecycle import JobStatus
 from shared.store.store import Store
 from tests.shared.store.journal import completed_job, job_spec, journal, started
 from tests.tui.fake_agent import FakeAgent
+from tui.config import Config
 from tui.services.feed import JobFeed, JobNews
+from tui.services.hosts.hosts import Hosts
 from tui.services.hosts.local import LocalHost
 from tui.services.mirror import Mirror
 from tui.services.session import Session
@@ -54,8 +56,8 @@ class Listener:
 @asynccontextmanager
 async def feeding(store: Store, agent: FakeAgent) -> AsyncIterator[tuple[Listener, JobFeed]]:
     listener = Listener()
-    host = LocalHost(agent.root)
-    session = Session(store, host, Mirror(store, host))
+    hosts = Hosts(Config(agent.root, agent.root))
+    session = Session(store, hosts, Mirror(store, hosts.get))
     feed = JobFeed(session, listener.tell, on_trouble=listener.trouble, poll_s=0.05)
     task = asyncio.create_task(feed.run())
     try:
@@ -67,7 +69,7 @@ async def feeding(store: Store, agent: FakeAgent) -> AsyncIterator[tuple[Listene
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nobody(self: LocalHost) -> None:
+    async def nobody(self: LocalHost, on_step: object = None) -> None:
         raise AgentUnreachable("it does not start")
 
     monkeypatch.setattr("tui.services.mirror._WATCH_PATIENCE_S", 0.1)

@@ -12,6 +12,7 @@ from shared.store.store import Store
 from shared.store.stored import Applied
 from tests.shared.store.journal import completed_job, job_spec
 from tests.tui.fake_agent import FakeAgent
+from tui.services.hosts.host import Step, in_silence
 from tui.services.hosts.local import LocalHost
 from tui.services.mirror import Mirror, Unreachable
 
@@ -25,7 +26,7 @@ class RevivingHost(LocalHost):
     refusals: list[str]
     """Each makes one try to start the agent fail."""
 
-    async def ensure_agent(self) -> Health:
+    async def ensure_agent(self, on_step: Step = in_silence) -> Health:
         if self.refusals:
             raise AgentUnreachable(self.refusals.pop())
         await self.stack.enter_async_context(self.agent.running())
@@ -46,7 +47,7 @@ async def test_watching_copies_everything_into_the_store_and_ends_with_the_job(
     await store.add_job(job_spec(), "local")
     seen = []
     async with agent.running():
-        async for sight in Mirror(store, LocalHost(agent.root)).watch("job-one"):
+        async for sight in Mirror(store, lambda _: LocalHost(agent.root)).watch("job-one"):
             assert isinstance(sight, Applied)
             seen += sight.records
 
@@ -60,7 +61,9 @@ async def test_watching_begins_at_the_stores_cursor(agent: FakeAgent, store: Sto
     await store.add_job(job_spec(), "local")
     await store.apply_records("job-one", agent.records[:4])
     async with agent.running():
-        sights = [sight async for sight in Mirror(store, LocalHost(agent.root)).watch("job-one")]
+        sights = [
+            sight async for sight in Mirror(store, lambda _: LocalHost(agent.root)).watch("job-one")
+        ]
 
     assert agent.asked == [(1, 4)]
     assert isinstance(sights[0], Applied)
@@ -74,7 +77,7 @@ async def test_a_watcher_gets_what_another_process_stored_first(
     await store.add_job(job_spec(), "local")
     seen = []
     async with agent.running():
-        async for sight in Mirror(store, LocalHost(agent.root)).watch("job-one"):
+        async for sight in Mirror(store, lambda _: LocalHost(agent.root)).watch("job-one"):
             assert isinstance(sight, Applied)
             seen += sight.records
             await store.apply_records("job-one", agent.records)
@@ -93,7 +96,7 @@ async def test_a_watcher_outlives_the_agent_and_starts_it_again(
         await first.enter_async_context(agent.running())
         host = RevivingHost(agent.root, agent, stack, refusals=["not yet"])
         story: list[str] = []
-        async with aclosing(Mirror(store, host).watch("job-one")) as sights:
+        async with aclosing(Mirror(store, lambda _: host).watch("job-one")) as sights:
             async for sight in sights:
                 if isinstance(sight, Unreachable):
                     story.append("unreachable")
@@ -113,7 +116,7 @@ async def test_a_job_that_the_agent_does_not_know_ends_the_watch(
     await store.add_job(job_spec(), "local")
     async with agent.running():
         with pytest.raises(AgentRefused):
-            await anext(Mirror(store, LocalHost(agent.root)).watch("job-one"))
+            await anext(Mirror(store, lambda _: LocalHost(agent.root)).watch("job-one"))
 
 
 async def test_catching_up_pulls_what_is_there_and_does_not_wait_for_more(
@@ -121,7 +124,7 @@ async def test_catching_up_pulls_what_is_there_and_does_not_wait_for_more(
 ) -> None:
     agent.records = completed_job()[:6]
     job, _ = await store.add_job(job_spec(), "local")
-    mirror = Mirror(store, LocalHost(agent.root))
+    mirror = Mirror(store, lambda _: LocalHost(agent.root))
     async with agent.running():
         sight = await mirror.catch_up(job)
         again = await mirror.catch_up(sight.job)
@@ -137,7 +140,7 @@ async def test_catching_up_without_an_agent_leaves_the_last_figures(
     await store.add_job(job_spec(), "local")
     applied = await store.apply_records("job-one", completed_job()[:6])
 
-    sight = await Mirror(store, LocalHost(agent.root)).catch_up(applied.job)
+    sight = await Mirror(store, lambda _: LocalHost(agent.root)).catch_up(applied.job)
 
     assert sight.job == applied.job
     assert sight.unreachable is not None
@@ -149,7 +152,7 @@ async def test_catching_up_says_that_the_agent_does_not_know_the_job(
 ) -> None:
     job, _ = await store.add_job(job_spec(), "local")
     async with agent.running():
-        sight = await Mirror(store, LocalHost(agent.root)).catch_up(job)
+        sight = await Mirror(store, lambda _: LocalHost(agent.root)).catch_up(job)
 
     assert sight.unreachable is not None
     assert "does not know it" in sight.unreachable
@@ -158,7 +161,7 @@ async def test_catching_up_says_that_the_agent_does_not_know_the_job(
 async def test_a_job_that_is_final_needs_no_agent(agent: FakeAgent, store: Store) -> None:
     await store.add_job(job_spec(), "local")
     applied = await store.apply_records("job-one", completed_job())
-    mirror = Mirror(store, LocalHost(agent.root))
+    mirror = Mirror(store, lambda _: LocalHost(agent.root))
 
     assert (await mirror.catch_up(applied.job)).unreachable is None
     assert [sight async for sight in mirror.watch("job-one")] == []

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from shared.agent_protocol import Health
 from shared.dataset.storage import store_dataset
-from shared.errors import AgentError, AgentUnreachable, ProtocolError
+from shared.errors import AgentUnreachable, ProtocolError
 from shared.job_spec import DatasetReference
 from tui.services.agent_client import AgentAddress, AgentClient
+from tui.services.hosts.host import Step, in_silence
+from tui.services.hosts.names import LOCAL
 
 _START_TIMEOUT_S = 30.0
 
@@ -28,6 +30,10 @@ class LocalHost:
 
     root: Path
 
+    @property
+    def name(self) -> str:
+        return LOCAL
+
     def client(self) -> AgentClient:
         """A client for the agent that last wrote its address.
 
@@ -37,7 +43,7 @@ class LocalHost:
         """
         return AgentClient(self._address())
 
-    async def ensure_agent(self) -> Health:
+    async def ensure_agent(self, on_step: Step = in_silence) -> Health:
         """Start the agent unless it answers. It outlives this process.
 
         Raises:
@@ -55,13 +61,21 @@ class LocalHost:
                 f"the agent of this machine did not start. {last_words or error}"
             ) from error
 
-    async def put_dataset(self, path: Path, dataset: DatasetReference) -> Path:
+    async def ensure_trainer(self, on_step: Step = in_silence) -> None:
+        """The trainer of this machine is the user's own environment."""
+
+    async def put_dataset(
+        self, path: Path, dataset: DatasetReference, on_step: Step = in_silence
+    ) -> None:
         """Copy the training file to where the agent looks for it, named by its content.
 
         Raises:
             InvalidDataset: the file is not the one that was checked, or cannot be copied.
         """
-        return await asyncio.to_thread(store_dataset, path, self.root / "datasets", dataset)
+        await asyncio.to_thread(store_dataset, path, self.root / "datasets", dataset)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
     def _make_root(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -113,12 +127,3 @@ class LocalHost:
             complaints.seek(0)
             lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
-
-
-async def revive(host: LocalHost) -> bool:
-    """Start the agent again if it is gone; True if it answers now."""
-    try:
-        await host.ensure_agent()
-    except AgentError:
-        return False
-    return True

@@ -1,0 +1,64 @@
+"""The hosts of one session, by name; each is connected once, however many jobs it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tui.config import Config
+from tui.services.hosts.host import Host
+from tui.services.hosts.local import LocalHost
+from tui.services.hosts.names import LOCAL, SSH_PREFIX, checked_host_name
+from tui.services.ssh.asker import Asker
+
+
+class Hosts:
+    """Made where they are first asked for; nothing is connected before it is used."""
+
+    def __init__(
+        self, config: Config, *, asker: Asker | None = None, accept_host_key: str | None = None
+    ) -> None:
+        """`asker` answers questions about host keys and passphrases; None: nobody is there.
+
+        `accept_host_key` is the fingerprint (SHA256:...) of a host key to trust unasked.
+        """
+        self._config = config
+        self._asker = asker
+        self._accept_host_key = accept_host_key
+        self._hosts: dict[str, Host] = {}
+
+    def get(self, name: str = LOCAL) -> Host:
+        """The host of this name.
+
+        Raises:
+            InvalidInput: it names no host.
+        """
+        name = checked_host_name(name)
+        if name not in self._hosts:
+            self._hosts[name] = self._made(name)
+        return self._hosts[name]
+
+    async def close(self) -> None:
+        """Let go of all; their agents and jobs go on."""
+        for host in self._hosts.values():
+            await host.close()
+
+    def _made(self, name: str) -> Host:
+        if name == LOCAL:
+            return LocalHost(self._config.agent_root)
+        from tui.services.hosts.ssh import SshHost
+
+        return SshHost(
+            name,
+            self._config.known_hosts_path,
+            base=self._config.remote_base,
+            asker=self._asker,
+            accept_host_key=self._accept_host_key,
+        )
+
+
+def suggested_hosts(ssh_config: Path | None = None) -> list[str]:
+    """What a user may pick: this machine, and the names in ~/.ssh/config."""
+    from tui.services.ssh.address import config_hosts
+
+    names = config_hosts() if ssh_config is None else config_hosts(ssh_config)
+    return [LOCAL, *(SSH_PREFIX + name for name in names)]
