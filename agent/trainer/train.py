@@ -89,7 +89,8 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
     enter(writer, JobStatus.PREPROCESSING, Activity.LOADING_MODEL, location.name_or_path)
     model = load_quantized(location)
     fingerprint = describe_run(spec, text_sha256(str(tokenizer.chat_template)))
-    saver = CheckpointSchedule(directory, writer, spec, data.steps, interrupt)
+    has_held_out = bool(data.held_out)
+    saver = CheckpointSchedule(directory, writer, spec, data.steps, has_held_out, interrupt)
     set_seed(job.hyperparameters.seed)
     trainer = QLoRATrainer(
         data=data,
@@ -119,7 +120,7 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
         writer.write(events.Resumed(step=step, path=str(resume_from)))
 
     enter(writer, JobStatus.TRAINING, Activity.TRAINING)
-    trainer.args.eval_on_start = bool(data.held_out) and resume_from is None and not job.dry_run
+    trainer.args.eval_on_start = has_held_out and resume_from is None and not job.dry_run
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     if job.dry_run:
         return StopReason.DRY_RUN_PASSED
@@ -279,6 +280,7 @@ class CheckpointSchedule(TrainerCallback):
     writer: EventWriter
     spec: AttemptSpec
     steps: list[Step]
+    has_held_out: bool
     interrupt: Interrupt
     save_cost_s: float = 0.0
     last_saved_at: float = 0.0
@@ -302,7 +304,9 @@ class CheckpointSchedule(TrainerCallback):
         is_last = state.global_step == len(self.steps)
         if self.spec.job.dry_run:
             return
-        control.should_evaluate = self.steps[state.global_step - 1].epoch_end.is_integer()
+        ends_epoch = self.steps[state.global_step - 1].epoch_end.is_integer()
+        # Over no conversations at all, a loss of 0 would come out.
+        control.should_evaluate = self.has_held_out and ends_epoch
         control.should_save = is_last or self._is_due(state.global_step)
         control.should_training_stop = is_last or self.interrupt.terminated
 

@@ -85,6 +85,16 @@ def test_a_loss_that_is_not_finite_is_shown_and_stops_the_run_before_it_is_appli
     manifest.verify(attempt.checkpoints_path / "step-00000002")
 
 
+def test_where_nothing_is_held_out_no_held_out_loss_is_told(
+    make_attempt: MakeAttempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = make_attempt(hyperparameters={"eval_fraction": 0.0})
+    assert train_here(attempt, monkeypatch) is None
+    told = read_events(attempt)
+    assert metrics_by_step(attempt)
+    assert [event for event in told if isinstance(event, events.Evaluation)] == []
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run_too(
     make_attempt: MakeAttempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
