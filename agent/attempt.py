@@ -11,7 +11,6 @@ import contextlib
 import importlib.metadata
 import json
 import logging
-import os
 import signal
 import time
 import uuid
@@ -21,14 +20,15 @@ from pathlib import Path
 
 from agent.job import EventKind, Job
 from agent.launch import (
-    DEFAULT_TRAINER_COMMAND,
     ShimRecord,
     has_ended,
     read_exit,
     read_shim,
     settle,
     start_trainer,
+    trainer_command,
 )
+from agent.log_window import read_end
 from agent.process import is_alive, send_signal_to_group
 from agent.run_directory import AgentRoot, AttemptDirectory, AttemptSpec
 from agent.trainer_events import read_entries
@@ -48,12 +48,15 @@ _LOG_TAIL_LINES = 20
 class SupervisionSettings:
     """How trainers are started, followed and stopped."""
 
-    trainer_command: Sequence[str] = DEFAULT_TRAINER_COMMAND
-    """The attempt's directory is added as the last argument."""
+    trainer_command: Sequence[str] | None = None
+    """The attempt's directory is added as the last argument; None is what the root says."""
     cancel_grace_s: float = 10.0
     """From SIGTERM, at which the trainer saves and ends, to SIGKILL."""
     poll_s: float = 0.1
     """Network volumes have no inotify; ten looks a second cost nothing measurable."""
+    log_limit_bytes: int = 64 * 2**20
+    """What an attempt's log may take on the disk; beyond it the log's beginning is dropped."""
+    log_check_s: float = 1.0
 
 
 class Attempt:
@@ -125,7 +128,8 @@ class Attempt:
                 self._dataset_fault = str(error)
         if self._is_cancelled() or self._dataset_fault:
             return settle(self._directory, exit_code=None)
-        return start_trainer(self._directory, self._settings.trainer_command)
+        command = self._settings.trainer_command or trainer_command(self._root)
+        return start_trainer(self._directory, command)
 
     async def _follow(self, stopping: asyncio.Event) -> bool:
         """Copy the trainer's events until it has ended; False if `stopping` came first."""
@@ -239,10 +243,4 @@ def _adapter_fault(directory: Path, verified: events.AdapterVerified | None) -> 
 
 
 def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL_BYTES))
-            text = log.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-_LOG_TAIL_LINES:])
+    return "\n".join(read_end(path, _LOG_TAIL_BYTES).splitlines()[-_LOG_TAIL_LINES:])

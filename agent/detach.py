@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import httpx
 
+from agent.log_window import read_end
 from agent.process import ProcessIdentity, boot_id, is_alive, send_signal
 from agent.run_directory import AgentRoot
 from shared.errors import AgentUnreachable
@@ -45,7 +46,7 @@ def ensure_agent(root: AgentRoot, serve_arguments: Sequence[str]) -> str:
         if (address := address_if_healthy(root)) is not None:
             return address
         time.sleep(_POLL_S)
-    tail = root.log_path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    tail = read_end(root.log_path, _LOG_TAIL_BYTES).strip()
     raise AgentUnreachable(
         f"{root.path}: no agent answered within {START_TIMEOUT_S:.0f} s; its log ends: {tail}"
     )

@@ -21,6 +21,9 @@ Cursor = tuple[int, int]
 
 EventKind = TypeVar("EventKind")
 
+_LARGEST_BATCH_BYTES = 1 << 18
+"""200 lines of metrics take 60 kB; a single line may have as much as the trainer's."""
+
 
 class Job:
     """Spec, journals and state; make one with `Job.open`. One task writes, anybody reads."""
@@ -79,17 +82,17 @@ class Job:
         await self.append(attempt, [Entry(event, utc_now(), trainer_offset)])
 
     def lines_after(self, cursor: Cursor, limit: int) -> tuple[list[bytes], Cursor]:
-        """At most `limit` lines strictly after `cursor`, and the cursor after them. Blocks."""
-        lines: list[bytes] = []
+        """At most `limit` lines strictly after `cursor`, and the cursor after them. Blocks.
+
+        Fewer where they are long: what a watcher takes at once is what the agent holds for it.
+        """
         for attempt in sorted(self._journals):
-            if attempt < cursor[0] or len(lines) == limit:
-                continue
-            after_seq = cursor[1] if attempt == cursor[0] else 0
-            found = self._journals[attempt].read_lines(after_seq, limit - len(lines))
-            if found:
-                lines += found
-                cursor = (attempt, after_seq + len(found))
-        return lines, cursor
+            if attempt >= cursor[0]:
+                after_seq = cursor[1] if attempt == cursor[0] else 0
+                journal = self._journals[attempt]
+                if lines := journal.read_lines(after_seq, limit, _LARGEST_BATCH_BYTES):
+                    return lines, (attempt, after_seq + len(lines))
+        return [], cursor
 
     async def follow(self, cursor: Cursor, limit: int) -> AsyncIterator[list[bytes]]:
         """Batches of lines after `cursor`; ends after the last line of a job that is final."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -76,11 +77,17 @@ class Journal:
             self.trainer_offset = records[-1].trainer_offset
         return records
 
-    def read_lines(self, after_seq: int, limit: int) -> list[bytes]:
-        """At most `limit` lines after `after_seq`, without their line breaks."""
+    def read_lines(self, after_seq: int, limit: int, size_bytes: int | None = None) -> list[bytes]:
+        """At most `limit` lines after `after_seq`, without their line breaks.
+
+        With `size_bytes` no more than that in all, but at least one line if there is one.
+        """
         last = min(self.last_seq, after_seq + limit)
         if last <= after_seq:
             return []
+        if size_bytes is not None:
+            far = self._ends[after_seq] + size_bytes
+            last = bisect_right(self._ends, far, after_seq + 2, last + 1) - 1
         start, end = self._ends[after_seq], self._ends[last]
         return os.pread(self._descriptor, end - start, start).splitlines()
 

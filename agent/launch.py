@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from agent import shim
 from agent.process import ProcessIdentity, is_alive
-from agent.run_directory import AttemptDirectory
+from agent.run_directory import AgentRoot, AttemptDirectory
 
 DEFAULT_TRAINER_COMMAND = (sys.executable, "-P", "-m", "agent.trainer")
 """The attempt's directory is added as the last argument."""
@@ -34,6 +34,16 @@ _ALLOWED_PREFIXES = (
 # fmt: on
 
 _POLL_S = 0.02
+
+
+class TrainerFile(BaseModel):
+    """`trainer.json`: what starts the trainer on this machine."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    command: tuple[str, ...] = Field(min_length=1)
+    key: str | None = None
+    """Names the pins of an environment that was made for it; None is the user's own."""
 
 
 class ShimRecord(BaseModel):
@@ -65,6 +75,17 @@ class ExitRecord(BaseModel):
     signal: int | None
     oom_kills: int | None
     """Processes that the kernel killed for want of memory meanwhile; None where it is not told."""
+
+
+def trainer_command(root: AgentRoot) -> Sequence[str]:
+    """What `trainer.json` says now, so that a new stack serves the next attempt."""
+    try:
+        return TrainerFile.model_validate_json(root.trainer_path.read_bytes()).command
+    except FileNotFoundError:
+        return DEFAULT_TRAINER_COMMAND
+    except ValueError:
+        # The shim's complaint about it, in the job's log, is how the user learns of the file.
+        return (f"{root.trainer_path} (it is not a trainer.json; mend or remove it)",)
 
 
 def start_trainer(attempt: AttemptDirectory, command: Sequence[str]) -> ShimRecord | None:

@@ -3,6 +3,7 @@
     ROOT/
       agent.lock  agent.id  agent.token             one agent for each root
       agent.json  agent.log                         where it answers; output of a detached one
+      trainer.json                                  what starts the trainer, if not our Python
       datasets/<sha256>.json|.jsonl                 training files, named by their content
       models/                                       base models that were built or converted here
       jobs/<job id>/
@@ -151,6 +152,10 @@ class AgentRoot:
     @property
     def address_path(self) -> Path:
         return self.path / "agent.json"
+
+    @property
+    def trainer_path(self) -> Path:
+        return self.path / "trainer.json"
 
     @property
     def datasets_path(self) -> Path:

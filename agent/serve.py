@@ -14,6 +14,7 @@ import os
 import secrets
 import signal
 import stat
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 import uvicorn
 from pydantic import BaseModel, ConfigDict
 
+from agent import event_socket
 from agent.attempt import SupervisionSettings
 from agent.process import identify
 from agent.run_directory import AgentRoot
@@ -47,6 +49,10 @@ class AgentAddress(BaseModel):
     version: str
     protocol: int
     started_at: str
+    code: str
+    """Absolute directory of the package `agent` that it runs; `PYTHONPATH` for its modules."""
+    python: str
+    """The interpreter that it runs in."""
 
 
 async def serve(root: AgentRoot, settings: SupervisionSettings) -> None:
@@ -95,7 +101,9 @@ async def _serve_app(app: object, root: AgentRoot, socket_path: Path, identity: 
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         uds=str(socket_path),
-        ws="websockets-sansio",
+        ws=event_socket.EventSocket,
+        ws_ping_interval=event_socket.PING_INTERVAL_S,
+        ws_ping_timeout=event_socket.PING_TIMEOUT_S,
         lifespan="off",
         log_level="warning",
         access_log=False,
@@ -136,6 +144,8 @@ def _write_address(root: AgentRoot, socket_path: Path, identity: Health) -> None
         version=identity.version,
         protocol=identity.protocol,
         started_at=identity.started_at.isoformat(),
+        code=str(Path(__file__).absolute().parent.parent),
+        python=sys.executable,
     )
     _write_private(root.address_path, address.model_dump_json())
 

@@ -17,6 +17,7 @@ from agent.access import AccessMiddleware
 from agent.artifacts import find_artifact, list_artifacts
 from agent.job import Job
 from agent.log_window import DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, read_log_window
+from agent.machine import Machine
 from agent.supervisor import Supervisor
 from shared.agent_protocol import (
     CLOSED_COMPLETELY,
@@ -27,6 +28,7 @@ from shared.agent_protocol import (
     JobAnswer,
     JobsAnswer,
     LogSlice,
+    MachineFacts,
     StartAnswer,
     StartRequest,
 )
@@ -57,10 +59,17 @@ def create_app(supervisor: Supervisor, token: str, identity: Health) -> FastAPI:
     app.add_middleware(AccessMiddleware, token=token)
     app.add_exception_handler(BrightRunError, _answer_expected_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
+    _add_machine_route(app, Machine(supervisor.root.path))
     _add_job_routes(app, supervisor, identity)
     _add_file_routes(app, supervisor)
     _add_event_stream(app, supervisor)
     return app
+
+
+def _add_machine_route(app: FastAPI, this_machine: Machine) -> None:
+    @app.get("/machine")
+    async def machine() -> MachineFacts:
+        return await this_machine.facts()
 
 
 def _add_job_routes(app: FastAPI, supervisor: Supervisor, identity: Health) -> None:

@@ -10,10 +10,13 @@ import asyncio
 import json
 import logging
 import signal
+from collections.abc import Iterable
+from pathlib import Path
 
 from agent.attempt import Attempt, SupervisionSettings, check_dataset, pause
 from agent.job import Job
 from agent.launch import read_shim
+from agent.log_limit import limit_log
 from agent.process import send_signal
 from agent.run_directory import AgentRoot
 from shared.errors import JobConflict, NoTrainerRunning, ProtocolError, UnknownJob
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _DISK_RETRY_S = 5.0
 _CANCEL_SEEN_S = 2.0
+_AGENT_LOG_LIMIT_BYTES = 8 * 2**20
+"""A disk that stays full makes the agent say so every few seconds, for as long as it does."""
 
 
 class Supervisor:
@@ -39,9 +44,16 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._starting = asyncio.Lock()
+        self._limiting: asyncio.Task[None] | None = None
+        self._unlimited: set[Path] = set()
+        """Logs that cannot be cut, which was said once."""
 
     async def recover(self) -> None:
         """Read every job back, and go on with those that are not final."""
+        # First, since logs that grew while no agent lived may leave no room for anything else.
+        latest = [attempts[-1] for job in self.root.jobs() if (attempts := job.attempts())]
+        await asyncio.to_thread(self._limit, [attempt.log_path for attempt in latest])
+        self._limiting = asyncio.create_task(self._limit_logs())
         for directory in self.root.jobs():
             try:
                 job = await asyncio.to_thread(Job.open, directory)
@@ -109,7 +121,8 @@ class Supervisor:
     async def close(self) -> None:
         """Stop following; trainers go on, and the next supervisor takes them up."""
         self._stopping.set()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        limiting = [self._limiting] if self._limiting else []
+        await asyncio.gather(*limiting, *self._tasks.values(), return_exceptions=True)
         for job in self.jobs.values():
             job.close()
 
@@ -126,6 +139,24 @@ class Supervisor:
         self.jobs[job.spec.job_id] = job
         if not job.state.status.is_final:
             self._tasks[job.spec.job_id] = asyncio.create_task(self._drive(job))
+
+    async def _limit_logs(self) -> None:
+        """Watch the logs that grow, beside whatever else happens to their jobs."""
+        while not self._stopping.is_set():
+            running = [job for job in self.jobs.values() if not job.state.status.is_final]
+            logs = [job.directory.attempt(job.state.attempt).log_path for job in running]
+            await asyncio.to_thread(self._limit, logs)
+            await pause(self._stopping, self._settings.log_check_s)
+
+    def _limit(self, trainer_logs: Iterable[Path]) -> None:
+        limits = dict.fromkeys(trainer_logs, self._settings.log_limit_bytes)
+        for path, limit_bytes in {**limits, self.root.log_path: _AGENT_LOG_LIMIT_BYTES}.items():
+            try:
+                limit_log(path, limit_bytes)
+            except OSError as error:
+                if path not in self._unlimited:
+                    self._unlimited.add(path)
+                    logger.warning("%s: cannot be kept small: %s", path, error)
 
     async def _drive(self, job: Job) -> None:
         """The outermost loop of one job: attempt after attempt, until the job is final."""

@@ -16,6 +16,9 @@ MAX_LINES_PER_READ = 500
 MAX_LINE_BYTES = 1 << 20
 """A longer line is taken in pieces, each of which is then no event."""
 
+MAX_BYTES_PER_READ = 4 << 20
+"""Long lines are taken in smaller batches, so that a batch never takes much memory."""
+
 _CLIPPED_CHARACTERS = 200
 
 _AGENT_EVENTS = (
@@ -39,9 +42,10 @@ def read_entries(path: Path, offset: int, *, ended: bool) -> list[Entry]:
     except FileNotFoundError:
         return []
     entries: list[Entry] = []
+    far = offset + MAX_BYTES_PER_READ
     with file:
         file.seek(offset)
-        while len(entries) < MAX_LINES_PER_READ:
+        while len(entries) < MAX_LINES_PER_READ and offset < far:
             line = file.readline(MAX_LINE_BYTES)
             is_whole = line.endswith(b"\n") or len(line) == MAX_LINE_BYTES
             if not line or not (is_whole or ended):

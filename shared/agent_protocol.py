@@ -99,6 +99,36 @@ class ArtifactList(Answer):
     files: tuple[ArtifactFile, ...] = Field(min_length=1)
 
 
+class GpuFacts(Answer):
+    """One GPU; None stands for what the driver does not tell."""
+
+    index: int
+    name: str
+    memory_total_mib: int | None = None
+    memory_used_mib: int | None = None
+    utilisation_percent: int | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    """The newest CUDA that the driver can run, such as 12.8; not the one torch was built for."""
+
+
+class MachineFacts(Answer):
+    """What the machine has, and what of it is free; 0 and None stand for what is not told."""
+
+    gpus: tuple[GpuFacts, ...] = ()
+    gpu_trouble: str = ""
+    """Why the GPUs could not be asked; "" also on a machine that simply has none."""
+    disk_free_bytes: int = 0
+    """For the agent's user, where the agent's root lies."""
+    disk_total_bytes: int = 0
+    cpus: int = 0
+    """Those that this process may run on."""
+    memory_total_bytes: int = 0
+    """Of the container, where it has a limit below the machine's."""
+    memory_available_bytes: int = 0
+    load_1min: float | None = Field(default=None, allow_inf_nan=False)
+
+
 class ErrorAnswer(Answer):
     """Body of every status of 400 and above."""
 

@@ -14,8 +14,16 @@
     │   └── UnknownJob               no job of that id, or an ambiguous prefix
     ├── AgentError
     │   ├── AgentUnreachable         nobody answers; the job may well be running: try again
+    │   │   └── HostUnreachable      the machine does not answer, or the connection broke: try again
+    │   ├── SshRefused               SSH said no; trying again mends nothing
+    │   │   ├── UnknownHostKey       a machine that nobody has said to trust yet
+    │   │   ├── HostKeyChanged       another key than the one that is trusted
+    │   │   └── PassphraseNeeded     the key that opens the machine is encrypted
     │   ├── AgentRefused             the agent answered with an error; says which
-    │   └── AgentAlreadyRunning      another agent holds this root's lock
+    │   ├── AgentAlreadyRunning      another agent holds this root's lock
+    │   ├── AgentOutdated            an agent of another version is at work and must not be stopped
+    │   ├── RemoteScriptFailed       a script of ours ended badly on another machine
+    │   └── InstallationFailed       the agent or the trainer could not be installed on its machine
     ├── ProtocolError                bytes that are not what the contract says
     ├── StoreError                   the console's database is locked, damaged, full or not writable
     └── IntegrityError               files whose hashes do not hold
@@ -104,6 +112,70 @@ class AgentUnreachable(AgentError):
     """Nobody answers on the agent's socket. Retryable: the job itself may be well."""
 
 
+class HostUnreachable(AgentUnreachable):
+    """The machine does not answer, or the connection to it broke. Retryable."""
+
+
+class SshRefused(AgentError):
+    """SSH said no: a key, the configuration, or the server's own rules.
+
+    Somebody has to mend something first; many tries may even lock the user out.
+    """
+
+
+class UnknownHostKey(SshRefused):
+    """Nobody has said yet that the machine with this key is to be trusted."""
+
+    def __init__(
+        self, host: str, key_type: str, fingerprint: str, public_key: str, why: str = ""
+    ) -> None:
+        self.host = host
+        self.key_type = key_type
+        self.fingerprint = fingerprint
+        self.public_key = public_key
+        """As in a .pub file: type and key."""
+        super().__init__(
+            f"{host} is not known yet: its {key_type} key is {fingerprint}. "
+            f"{why or 'Compare it with what the machine or its provider says'}, then trust it: "
+            f"--accept-host-key {fingerprint}"
+        )
+
+
+class HostKeyChanged(SshRefused):
+    """The machine shows another key than the one that is trusted; nothing was sent to it."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        fingerprint: str,
+        trusted_fingerprint: str,
+        path: str,
+        line_number: int,
+    ) -> None:
+        self.host = host
+        self.fingerprint = fingerprint
+        self.trusted_fingerprint = trusted_fingerprint
+        self.path = path
+        self.line_number = line_number
+        super().__init__(
+            f"the host key of {host} has changed: {path} line {line_number} trusts "
+            f"{trusted_fingerprint}, the machine shows {fingerprint}. Either it was set up anew, "
+            "or somebody stands in between; nothing was sent to it. "
+            "Once you know why, remove that line and connect again."
+        )
+
+
+class PassphraseNeeded(SshRefused):
+    """The private key is encrypted, and nobody has said what unlocks it."""
+
+    def __init__(
+        self, key_path: str, why: str = "is encrypted, and nobody is there to ask"
+    ) -> None:
+        self.key_path = key_path
+        super().__init__(f"{key_path} {why}: unlock it with ssh-add {key_path}, and try again.")
+
+
 class AgentRefused(AgentError):
     """The agent answered, with an error."""
 
@@ -115,6 +187,34 @@ class AgentRefused(AgentError):
 
 class AgentAlreadyRunning(AgentError):
     """Another agent holds the lock of this root directory."""
+
+
+class AgentOutdated(AgentError):
+    """An agent that we cannot speak with looks after a job, so it is left in peace."""
+
+    def __init__(self, version: str, protocol: int, job_ids: tuple[str, ...]) -> None:
+        self.version = version
+        self.protocol = protocol
+        self.job_ids = job_ids
+        jobs = ", ".join(job_ids)
+        super().__init__(
+            f"the agent {version} runs there (protocol {protocol}), at work on {jobs}. "
+            "The job goes on; its figures stay as last known until it ends, "
+            "and then the agent is replaced."
+        )
+
+
+class RemoteScriptFailed(AgentError):
+    """A script of ours ended badly on another machine; `output` is the end of what it printed."""
+
+    def __init__(self, exit_status: int | None, output: str) -> None:
+        self.exit_status = exit_status
+        self.output = output
+        super().__init__(f"a script there ended with status {exit_status}: {output.strip()}")
+
+
+class InstallationFailed(AgentError):
+    """The agent or the trainer could not be installed; says what the installer said last."""
 
 
 class ProtocolError(BrightRunError):

@@ -3,10 +3,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
-from agent.process import ProcessIdentity, boot_id, identify, is_alive, send_signal
+from agent.launch import read_shim
+from agent.process import (
+    ProcessIdentity,
+    boot_id,
+    identify,
+    is_alive,
+    send_signal,
+    send_signal_to_group,
+)
 from agent.trainer_events import read_entries
 from shared import events
 from shared.job_state import fold
@@ -170,6 +179,37 @@ async def test_a_reused_pid_is_not_adopted(pod):
     kinds = [record.event.kind for record in records if record.attempt == 1]
     assert kinds == ["attempt_started", "trainer_started", "attempt_ended"]
     assert supervisor.job("job-one").state.attempt == 2
+
+
+async def test_a_reused_pid_is_not_signalled(pod):
+    """The pids of the records have come to a process that has nothing to do with the job."""
+    await prepared_job(pod, "steps=2")
+    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        now = identify(bystander.pid)
+        pod.attempt(1).path.mkdir(parents=True)
+        for boot, start_time in ((boot_id(), now.start_time - 1), ("before", now.start_time)):
+            record = {
+                "shim_pid": now.pid,
+                "shim_start_time": start_time,
+                "trainer_pid": now.pid,
+                "trainer_start_time": start_time,
+                "boot_id": boot,
+            }
+            pod.attempt(1).shim_path.write_text(json.dumps(record))
+            found = read_shim(pod.attempt(1))
+            assert not is_alive(found.trainer)
+            assert not send_signal(found.trainer, signal.SIGKILL)
+            assert not send_signal_to_group(found.trainer, signal.SIGKILL)
+        pod.root.job("job-one").cancel_path.write_text('{"reason": "enough"}')
+        supervisor = await pod.supervisor(cancel_grace_s=0)
+        await pod.until_final(supervisor)
+        assert supervisor.job("job-one").state.status is JobStatus.CANCELLED
+        assert bystander.poll() is None
+        assert identify(bystander.pid) == now
+    finally:
+        bystander.kill()
+        bystander.wait()
 
 
 @pytest.mark.parametrize("written", ["job", "attempt directory", "attempt spec", "journal", "torn"])

@@ -7,7 +7,11 @@ It behaves as the `key=value` words of the job's notes say:
     at=STEP dies=HOW until=N   at that step `crash`, `kill` itself, `hang`, or end with `exit0`;
                                in attempts up to N (1 by default)
     flood=LINES                so many lines to stdout before the first step
+    roar=MIB line=MIB          before the first step, so much to stdout of lines that steer a
+                               terminal, and then a single line of that size
+    talk=1                     a line to stdout at each step
     chatter=EVENTS             so many log events before the first step
+    weights=BYTES              the size of the adapter's weights
     garbage=1                  a line that is no event
     stubborn=1                 ignores SIGTERM
     child=1                    starts a process that outlives it, and writes its pid to child.pid
@@ -45,6 +49,8 @@ class StandInTrainer:
             time.sleep(float(self.words.get("delay", "0")))
             self._perhaps_die(step)
             self._write_metrics(step)
+            if "talk" in self.words:
+                print(f"the stand-in trainer took step {step}", flush=True)
             if self.is_told_to_save or self.is_told_to_stop or step % 2 == 0:
                 self._save(step)
             if self.is_told_to_stop:
@@ -74,6 +80,7 @@ class StandInTrainer:
             (self.directory.path / "child.pid").write_text(str(child.pid))
         for number in range(int(self.words.get("flood", "0"))):
             print(f"line {number} of the flood")
+        self._roar()
         for number in range(int(self.words.get("chatter", "0"))):
             self.write(events.LogLine(message=f"{number} ".ljust(200, "-")))
         print("the stand-in trainer écrit", os.environ.get("BRIGHTRUN_SECRET", "no secret"))
@@ -97,6 +104,14 @@ class StandInTrainer:
                 quantization="none",
             )
         )
+
+    def _roar(self) -> None:
+        line = "\x1b[31m\x1b]52;c;aGFybQ==\x07\x1b]0;title\x07\u202eROAR\r 50%\x1b[2J\n" * 30_000
+        for _ in range(int(self.words.get("roar", "0"))):
+            sys.stdout.write(line[: 1 << 20])
+        for _ in range(int(self.words.get("line", "0"))):
+            sys.stdout.write("\x1b]52;c;" + "A" * (1 << 20))
+        sys.stdout.write("\n" if "line" in self.words else "")
 
     def _resume(self) -> int:
         self._enter(JobStatus.TRAINING, Activity.TRAINING)
@@ -155,8 +170,11 @@ class StandInTrainer:
 
     def _save_adapter(self) -> None:
         path = self.directory.adapter_path
+        size_bytes = int(self.words.get("weights", "10"))
         self._enter(JobStatus.TRAINING, Activity.SAVING_ADAPTER)
-        manifest.commit(path, lambda partial: _write_weights(partial, {"job": "stand-in"}))
+        manifest.commit(
+            path, lambda partial: _write_weights(partial, {"job": "stand-in"}, size_bytes)
+        )
         digest = manifest.manifest_sha256(path)
         self.write(events.AdapterSaved(path=str(path), manifest_sha256=digest, size_bytes=10))
         self.write(
@@ -170,9 +188,10 @@ class StandInTrainer:
         return exit_code
 
 
-def _write_weights(partial: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def _write_weights(partial: Path, facts: dict[str, Any], size_bytes: int = 10) -> dict[str, Any]:
     (partial / "adapter_config.json").write_text('{"r": 8}')
-    (partial / "adapter_model.safetensors").write_bytes(b"0123456789")
+    content = b"0123456789" * (size_bytes // 10 + 1)
+    (partial / "adapter_model.safetensors").write_bytes(content[:size_bytes])
     return facts
 
 

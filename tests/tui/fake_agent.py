@@ -43,6 +43,8 @@ class FakeAgent:
     listed: dict[str, Any] = field(default_factory=dict)
     """Overrides of the artifact list, by path."""
     health: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] | None = None
+    """What it tells of its machine; None: it is too old to know the question."""
     ignores_range: bool = False
     refuses_with: int | None = None
     """Status of the answer to every start."""
@@ -86,6 +88,7 @@ class FakeAgent:
         return Starlette(
             routes=[
                 Route("/health", self._health),
+                Route("/machine", self._machine),
                 Route("/training/start", self._start, methods=["POST"]),
                 Route(job, self._job),
                 Route(f"{job}/cancel", self._cancel, methods=["POST"]),
@@ -109,6 +112,11 @@ class FakeAgent:
             "root": str(self.root),
         }
         return JSONResponse({**health, **self.health})
+
+    async def _machine(self, request: Request) -> Response:
+        if self.machine is None:
+            return JSONResponse({"detail": "Not Found"}, 404)
+        return JSONResponse(self.machine)
 
     async def _start(self, request: Request) -> Response:
         spec = (await request.json())["job"]

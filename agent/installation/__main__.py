@@ -1,0 +1,125 @@
+"""Installs on the machine on which it runs, as the console asks; run through SSH.
+
+    PYTHONPATH=BASE/code/HASH.zip python -P -m agent.installation agent|trainer --base BASE ...
+
+It runs from the archive that was just sent, in the machine's own Python and with nothing but the
+standard library. It may be killed at any moment: the next one completes what it began.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from agent.installation.agent_process import (
+    LivingAgent,
+    find_agent,
+    start_agent,
+    stop_agent,
+    unfinished_jobs,
+)
+from agent.installation.base import Base, read_pins
+from agent.installation.environment import (
+    Recipe,
+    digest,
+    ensure_environment,
+    own_pip_wheels,
+    unpack_pip,
+)
+from agent.installation.packages import Installers, fingerprint
+from agent.installation.pruning import prune
+from agent.installation.report import failed, result, step
+from agent.installation.trainer_stack import ensure_trainer
+from shared.errors import BrightRunError, InstallationFailed
+
+_AGENT_BYTES = 150_000_000
+_AGENT_MODULES = ("fastapi", "uvicorn", "httpx", "pydantic", "websockets", "typer", "platformdirs")
+
+
+def main() -> None:
+    """Do what was asked; the last line of the report says how it ended."""
+    os.umask(0o077)
+    # The console may go away: what was begun is finished, and found by the next one.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    asked = _parse(sys.argv[1:])
+    base = Base(Path(asked.base))
+    try:
+        with base.locked() as lock:
+            if asked.what == "agent":
+                _install_agent(base, asked, lock)
+            else:
+                _install_trainer(base, asked, lock)
+    except BrightRunError as error:
+        failed(type(error).__name__, str(error))
+    except OSError as error:
+        failed(InstallationFailed.__name__, f"{error.filename or base.path}: {error.strerror}.")
+
+
+def _install_agent(base: Base, asked: argparse.Namespace, lock: int) -> None:
+    code = base.code(asked.code)
+    running = find_agent(base.root)
+    if running is not None and running.code == str(code):
+        result(busy=[])
+        return
+    busy = unfinished_jobs(base.root, running)
+    if running is not None and busy:
+        result(busy=busy)
+        return
+    code = base.unpack(asked.code)
+    pins = read_pins(code, "agent")
+    recipe = Recipe(
+        directory=base.environments / digest(pins, fingerprint()),
+        pins=pins,
+        modules=_AGENT_MODULES,
+        title="the agent's packages",
+        needed_bytes=_AGENT_BYTES,
+    )
+    python = ensure_environment(recipe, _installers(base, asked, lock))
+    _replace(base, running, python, code)
+    if not unfinished_jobs(base.root, None):
+        prune(base, [code, recipe.directory])
+    result(busy=[])
+
+
+def _replace(base: Base, running: LivingAgent | None, python: Path, code: Path) -> None:
+    if running is not None:
+        step("stopping the agent of another version")
+        stop_agent(base.root, python, code)
+    step("starting the agent")
+    start_agent(base.root, python, code)
+    base.point_current(code)
+
+
+def _install_trainer(base: Base, asked: argparse.Namespace, lock: int) -> None:
+    code = base.unpack(asked.code)
+    ensure_trainer(
+        base,
+        read_pins(code, "trainer"),
+        asked.python or [sys.executable],
+        _installers(base, asked, lock),
+        has_gpu=Path("/dev/nvidiactl").exists(),
+    )
+    result()
+
+
+def _installers(base: Base, asked: argparse.Namespace, lock: int) -> Installers:
+    wheels = [*own_pip_wheels(), *([Path(asked.pip)] if asked.pip else [])]
+    return Installers(unpack_pip(base.pips, wheels), asked.uv, lock)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="agent.installation")
+    parser.add_argument("what", choices=("agent", "trainer"))
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--code", required=True, help="hash of the code that was sent")
+    parser.add_argument("--pip", help="a wheel of pip, for a Python that has none")
+    parser.add_argument("--uv", help="path of uv, if it is there")
+    parser.add_argument("--python", action="append", help="interpreters that may have a torch")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
