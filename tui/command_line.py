@@ -140,7 +140,20 @@ def start(
         str | None,
         typer.Option(help="Your own id: starting the same job again then changes nothing."),
     ] = None,
-    host: Annotated[Literal["local"], typer.Option(help="Where it runs.")] = "local",
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Where it runs: local, ssh:NAME of ~/.ssh/config, or ssh:user@host:port. "
+            "Else RUNPOD_ENDPOINT_URL, where it is set, or local.",
+            show_default=False,
+        ),
+    ] = None,
+    accept_host_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHA256:...", help="Trust an unknown host whose key has this fingerprint."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Up to the first step, on ten examples; no adapter.")
     ] = False,
@@ -161,6 +174,7 @@ def start(
         hyperparameters=tuple(set_ or ()),
         watch=watch,
         host=host,
+        accept_host_key=accept_host_key,
         as_json=as_json,
         values={
             "preset": preset,
@@ -251,6 +265,34 @@ def fetch(
     from tui.commands.fetch import fetch_job
 
     finish(fetch_job(job, to), "interrupted; the same command goes on where it stopped.")
+
+
+@app.command()
+def machines(
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[HOST]...", help="local or ssh:NAME; else all that are known."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the machines: who answers, what is free there, what runs. Starts nothing."""
+    from tui.commands.machines import list_machines
+
+    finish(list_machines(hosts or [], as_json=as_json))
+
+
+@app.command()
+def doctor(
+    host: Annotated[
+        str | None,
+        typer.Option(help="Where jobs shall run, as for `start`.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check each thing that a job will need, and say what mends it. Exit 1 on a failure."""
+    from tui.commands.doctor import run_doctor
+
+    finish(run_doctor(host, as_json=as_json))
 
 
 @dataset_app.command("check")

@@ -19,6 +19,8 @@ class Config:
     agent_root: Path
     """Root directory of the agent of this machine."""
     remote_base: str = DEFAULT_REMOTE_BASE
+    default_host: str = "local"
+    """Where a job runs unless its start says otherwise."""
 
     @property
     def database_path(self) -> Path:
@@ -33,11 +35,17 @@ class Config:
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """`BRIGHTRUN_HOME`, else the platform's place for user data; `BRIGHTRUN_AGENT_ROOT` beside.
 
-    `BRIGHTRUN_REMOTE_BASE` is the directory of ours on hosts that SSH reaches.
+    `BRIGHTRUN_REMOTE_BASE` is the directory of ours on hosts that SSH reaches, and
+    `RUNPOD_ENDPOINT_URL` (ssh://user@host:port) a machine that is there already.
     """
     home = Path(environ.get("BRIGHTRUN_HOME") or _default_home()).expanduser().absolute()
     root = Path(environ.get("BRIGHTRUN_AGENT_ROOT") or home / "agent").expanduser().absolute()
-    return Config(home, root, environ.get("BRIGHTRUN_REMOTE_BASE") or DEFAULT_REMOTE_BASE)
+    return Config(
+        home,
+        root,
+        environ.get("BRIGHTRUN_REMOTE_BASE") or DEFAULT_REMOTE_BASE,
+        environ.get("RUNPOD_ENDPOINT_URL") or "local",
+    )
 
 
 def _default_home() -> Path:

@@ -51,6 +51,10 @@ class Terminal:
         """The screen as a person sees it now."""
         return "\n".join(self._screen.display)
 
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
     def press(self, keys: str) -> None:
         """Type; control keys as the bytes that a terminal sends."""
         self._process.send(keys)

@@ -142,7 +142,7 @@ def fresh_user(home: Path) -> Iterator[str]:
 
 def _end_processes(uid: int) -> None:
     deadline = time.monotonic() + 10
-    while pids := _pids_of(uid):
+    while pids := pids_of(uid):
         assert time.monotonic() < deadline, f"still running: {pids}"
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -150,7 +150,8 @@ def _end_processes(uid: int) -> None:
         time.sleep(0.05)
 
 
-def _pids_of(uid: int) -> list[int]:
+def pids_of(uid: int) -> list[int]:
+    """What runs as this user, without what has ended and was not waited for."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tui import exit_codes
 from tui.commands.output import say
+from tui.commands.terminal_session import open_terminal_session
 from tui.services import jobs
-from tui.services.session import open_session
 
 
 async def cancel_job(job_id: str, reason: str) -> int:
     """Pass the wish on, and say how far it came."""
-    async with open_session() as session:
+    async with open_terminal_session() as session:
         job = await session.store.get_job(job_id)
         if job.status.is_final:
             say(f"{job.job_id} is {job.status} already.")

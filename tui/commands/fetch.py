@@ -13,13 +13,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColu
 from shared.errors import InvalidInput
 from tui import exit_codes
 from tui.commands.output import say
+from tui.commands.terminal_session import open_terminal_session
 from tui.services import artifacts
-from tui.services.session import open_session
 
 
 async def fetch_job(job_id: str, destination: Path) -> int:
     """Download into `destination/<job id>/`, verify, and print that directory on stdout."""
-    async with open_session() as session:
+    async with open_terminal_session() as session:
         job = await session.store.get_job(job_id)
         host = session.host_of(job)
         await host.ensure_agent()

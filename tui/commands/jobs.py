@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from shared.lifecycle import JobStatus
@@ -9,14 +10,15 @@ from shared.number_text import date_and_clock, loss
 from tui import exit_codes
 from tui.commands.output import print_json, print_table, say
 from tui.commands.show import unreachable_line
+from tui.commands.terminal_session import open_terminal_session
 from tui.services.mirror import Sight
-from tui.services.session import Session, open_session
+from tui.services.session import Session
 
 
 async def list_jobs(statuses: Iterable[JobStatus], *, as_json: bool) -> int:
     """Print the jobs with one of `statuses`; all of them if there are none."""
     wanted = set(statuses)
-    async with open_session() as session:
+    async with open_terminal_session() as session:
         sights = [
             sight for sight in await _sights(session) if not wanted or sight.job.status in wanted
         ]
@@ -34,7 +36,9 @@ async def list_jobs(statuses: Iterable[JobStatus], *, as_json: bool) -> int:
 
 
 async def _sights(session: Session) -> list[Sight]:
-    return [await session.mirror.catch_up(job) for job in await session.store.list_jobs()]
+    # At once: a host that is away costs its patience only once.
+    jobs = await session.store.list_jobs()
+    return await asyncio.gather(*(session.mirror.catch_up(job) for job in jobs))
 
 
 def _to_dict(sight: Sight) -> dict[str, object]:

@@ -6,13 +6,13 @@ import sys
 
 from shared.clean_text import clean_output
 from tui import exit_codes
+from tui.commands.terminal_session import open_terminal_session
 from tui.services import trainer_log
-from tui.services.session import open_session
 
 
 async def print_logs(job_id: str, *, attempt: int | None, follow: bool, last_lines: int) -> int:
     """Print the last lines; with `follow`, go on until the job's end."""
-    async with open_session() as session:
+    async with open_terminal_session() as session:
         job = await session.store.get_job(job_id)
         host = session.host_of(job)
         await host.ensure_agent()

@@ -10,15 +10,15 @@ from shared.number_text import clock, date_and_clock, duration, loss, number, si
 from shared.store.stored import StoredArtifact
 from tui import exit_codes
 from tui.commands.output import print_json, print_pairs, say, say_line
+from tui.commands.terminal_session import open_terminal_session
 from tui.services.mirror import Sight
-from tui.services.session import open_session
 
 _EVENTS_SHOWN = 12
 
 
 async def show_job(job_id: str, *, as_json: bool) -> int:
     """Print the job as of now, or as it was last seen."""
-    async with open_session() as session:
+    async with open_terminal_session() as session:
         sight = await session.mirror.catch_up(await session.store.get_job(job_id))
         artifacts = await session.store.artifacts(sight.job.job_id)
         events = await session.store.events(sight.job.job_id, _EVENTS_SHOWN, without_metrics=True)

@@ -11,10 +11,13 @@ from shared.job_spec import DatasetReference, JobSpec, build_job_spec
 from tui import exit_codes
 from tui.commands.dataset_check import print_report
 from tui.commands.output import print_json, say_line
+from tui.commands.steps import shown_steps
+from tui.commands.terminal_session import open_terminal_session
 from tui.commands.watch import watch_in
+from tui.config import load_config
 from tui.services import jobs
+from tui.services.hosts.names import LOCAL, checked_host_name
 from tui.services.inspection import inspect_file
-from tui.services.session import open_session
 
 _FINDINGS_SHOWN = 20
 
@@ -26,14 +29,17 @@ class StartOptions:
     dataset: Path
     hyperparameters: tuple[str, ...]
     values: dict[str, Any]
-    host: str = "local"
+    host: str | None = None
+    """None: as the environment says, else this machine."""
+    accept_host_key: str | None = None
     watch: bool = False
     as_json: bool = False
 
 
 async def start_job(options: StartOptions) -> int:
     """Check, write down, hand over; then watch, if that was asked for."""
-    spec = build_spec(options)
+    host = checked_host_name(options.host or load_config().default_host)
+    spec = build_spec(options, host)
     report = inspect_file(
         options.dataset,
         base_model=spec.base_model,
@@ -44,23 +50,26 @@ async def start_job(options: StartOptions) -> int:
     print_report(report, most_findings=_FINDINGS_SHOWN, as_json=options.as_json)
     if report.has_errors:
         raise InvalidDataset(f"{options.dataset}: has errors; nothing was started.")
-    async with open_session() as session:
-        started = await jobs.start_job(session, options.dataset, spec, report, host=options.host)
+    async with open_terminal_session(options.accept_host_key) as session:
+        with shown_steps(host) as on_step:
+            started = await jobs.start_job(
+                session, options.dataset, spec, report, host=host, on_step=on_step
+            )
         _say_outcome(started, options)
         if options.watch:
             return await watch_in(session, spec.job_id, as_json=options.as_json)
     return exit_codes.OK
 
 
-def build_spec(options: StartOptions) -> JobSpec:
-    """The complete spec of what was typed.
+def build_spec(options: StartOptions, host: str = LOCAL) -> JobSpec:
+    """The complete spec of what was typed, for a job on this host.
 
     Raises:
         InvalidInput: a value that is unknown or out of range, or a file that cannot be read.
     """
     given = {name: value for name, value in options.values.items() if value is not None}
     if given.get("base_model") is not None:
-        given["base_model"] = _base_model(given["base_model"])
+        given["base_model"] = _base_model(given["base_model"], host)
     given.setdefault("name", options.dataset.stem[:100].ljust(3, "-"))
     given["hyperparameters"] = dict(map(_parse_setting, options.hyperparameters))
     return build_job_spec(DatasetReference.of(options.dataset), given, where="start")
@@ -86,7 +95,12 @@ def _parse_setting(setting: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _base_model(typed: str) -> str:
-    """A directory becomes absolute, since the trainer runs elsewhere; a name stays a name."""
+def _base_model(typed: str, host: str) -> str:
+    """A directory becomes absolute, since the trainer runs elsewhere; a name stays a name.
+
+    For another host than this machine it is a directory there, which nobody here can look into.
+    """
+    if host != LOCAL:
+        return typed
     path = Path(typed).expanduser()
     return str(path.absolute()) if path.is_dir() else typed

@@ -9,15 +9,16 @@ from shared.store.cursor import BEGINNING, Cursor
 from shared.store.stored import Applied
 from tui import exit_codes
 from tui.commands.output import say
+from tui.commands.terminal_session import open_terminal_session
 from tui.commands.watch_views import JsonView, LiveView, PlainView, WatchView
-from tui.services.session import Session, open_session
+from tui.services.session import Session
 
 LEFT_RUNNING = "stopped watching; the job goes on. `brightrun watch JOB` looks again."
 
 
 async def watch_job(job_id: str, *, as_json: bool) -> int:
     """Watch until the job's status is final; the exit code says how it ended."""
-    async with open_session() as session:
+    async with open_terminal_session() as session:
         job = await session.store.get_job(job_id)
         return await watch_in(session, job.job_id, as_json=as_json)
 

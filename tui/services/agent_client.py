@@ -16,7 +16,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import httpx
-from websockets.asyncio.client import ClientConnection, unix_connect
+from websockets.asyncio.client import unix_connect
 from websockets.exceptions import (
     ConnectionClosed,
     ConnectionClosedOK,
@@ -38,22 +38,22 @@ from shared.agent_protocol import (
     JobAnswer,
     JobsAnswer,
     LogSlice,
+    MachineFacts,
     StartAnswer,
     StartRequest,
     decode_answer,
 )
 from shared.errors import AgentRefused, AgentUnreachable, ProtocolError
-from shared.events import JournalRecord, decode_journal_record
+from shared.events import JournalRecord, decode_journal_records
 from shared.job_spec import JobSpec
 from shared.store.cursor import BEGINNING, Cursor, records_after
+from tui.services.joined_frames import joined
 
 _TIMEOUT_S = 10.0
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _LARGEST_FRAME_BYTES = 64 * 2**20
 """200 lines of a journal; each may carry a generated answer."""
-_MOST_JOINED = 64
-"""Frames stored in one transaction."""
 _CLOSE_CODES = {
     CLOSED_NO_TOKEN: (401, "the agent refused the token."),
     CLOSED_UNKNOWN_JOB: (404, "unknown job."),
@@ -66,6 +66,8 @@ class AgentAddress:
 
     socket: Path
     token: str
+    label: str = ""
+    """What an error calls it; empty: its socket."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -73,6 +75,9 @@ class AgentAddress:
 
     def __repr__(self) -> str:
         return f"AgentAddress({str(self.socket)!r}, token=...)"
+
+    def __str__(self) -> str:
+        return self.label or str(self.socket)
 
 
 class AgentClient:
@@ -106,6 +111,14 @@ class AgentClient:
                 f"this console {PROTOCOL_VERSION}: install the same version at both ends."
             )
         return health
+
+    async def machine(self) -> MachineFacts:
+        """The machine's GPUs, disk and memory.
+
+        Raises:
+            AgentRefused: with status 404 by an agent from before it could tell.
+        """
+        return await self._call(MachineFacts, "GET", "/machine")
 
     async def start(self, spec: JobSpec) -> StartAnswer:
         """Start the job; the same spec again changes nothing."""
@@ -189,8 +202,8 @@ class AgentClient:
                 async with aclosing(self._frames(job_id, after)) as frames:
                     async for frame in frames:
                         lost_at = None
-                        lines = [decode_journal_record(line) for line in frame.splitlines()]
-                        if records := records_after(after, job_id, lines):
+                        received = decode_journal_records(frame)
+                        if records := records_after(after, job_id, received):
                             delay_s = _FIRST_DELAY_S
                             after = Cursor(records[-1].attempt, records[-1].seq)
                             yield records
@@ -221,7 +234,7 @@ class AgentClient:
             ) as connection:
                 yield b""
                 try:
-                    async with aclosing(_joined(connection)) as frames:
+                    async with aclosing(joined(lambda: connection.recv(decode=False))) as frames:
                         async for frame in frames:
                             yield frame
                 except ConnectionClosedOK as closed:
@@ -236,35 +249,6 @@ class AgentClient:
         return decode_answer(kind, response.content)
 
 
-async def _joined(connection: ClientConnection) -> AsyncGenerator[bytes]:
-    """The frames of a connection, joined with those behind them that are here already.
-
-    Storing a batch takes about as long whatever its size, so one that came late is not left behind.
-    Looking without waiting by a time limit of 0 s would not do: in Python 3.11 a Ctrl-C that comes
-    just before it is taken for the limit, and lost.
-    """
-    coming = _coming(connection)
-    try:
-        while True:
-            frames = [await coming]
-            coming = _coming(connection)
-            await asyncio.sleep(0)  # a frame that is here comes without a pause
-            while len(frames) < _MOST_JOINED and coming.done() and coming.exception() is None:
-                frames.append(coming.result())
-                coming = _coming(connection)
-                await asyncio.sleep(0)
-            yield b"\n".join(frames)
-    finally:
-        coming.cancel()
-
-
-def _coming(connection: ClientConnection) -> asyncio.Task[bytes]:
-    """The next frame; nobody has to look at its error."""
-    coming = asyncio.create_task(connection.recv(decode=False))
-    coming.add_done_callback(lambda frame: frame.cancelled() or frame.exception())
-    return coming
-
-
 @contextmanager
 def _translated(address: AgentAddress) -> Iterator[None]:
     try:
@@ -273,15 +257,15 @@ def _translated(address: AgentAddress) -> Iterator[None]:
         code = error.rcvd.code if error.rcvd else 1006
         if code in _CLOSE_CODES:
             raise AgentRefused(*_CLOSE_CODES[code]) from error
-        raise AgentUnreachable(f"{address.socket}: the connection was lost ({code}).") from error
+        raise AgentUnreachable(f"{address}: the connection was lost ({code}).") from error
     except InvalidStatus as error:
         status_code = error.response.status_code
         if status_code < 500:
             _raise_refusal(status_code, error.response.body or b"")
-        raise AgentUnreachable(f"{address.socket}: answered {status_code}.") from error
+        raise AgentUnreachable(f"{address}: answered {status_code}.") from error
     except (httpx.HTTPError, httpx.StreamError, InvalidHandshake, OSError, EOFError) as error:
         cause = str(error) or type(error).__name__
-        raise AgentUnreachable(f"{address.socket}: {cause}.") from error
+        raise AgentUnreachable(f"{address}: {cause}.") from error
 
 
 def _raise_refusal(status_code: int, content: bytes) -> None:

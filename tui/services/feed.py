@@ -120,7 +120,8 @@ class JobFeed:
                 failures += 1
                 since = since or utc_now()
                 if not self._is_on_its_way(job, error):
-                    self._tell(JobNews(job, unreachable=Unreachable(since, str(error))))
+                    reason = _never_arrived(job) if _is_unknown(error) else str(error)
+                    self._tell(JobNews(job, unreachable=Unreachable(since, reason)))
             await asyncio.sleep(min(self._poll_s * 2 ** (failures - 1), _LONGEST_PAUSE_S))
             job = await self._known(job)
             if job.status.is_final:
@@ -135,5 +136,13 @@ class JobFeed:
 
     @staticmethod
     def _is_on_its_way(job: StoredJob, error: BrightRunError) -> bool:
-        is_unknown = isinstance(error, AgentRefused) and error.status_code == 404
-        return is_unknown and (utc_now() - job.created_at).total_seconds() < _HANDOVER_S
+        is_young = (utc_now() - job.created_at).total_seconds() < _HANDOVER_S
+        return _is_unknown(error) and is_young
+
+
+def _is_unknown(error: BrightRunError) -> bool:
+    return isinstance(error, AgentRefused) and error.status_code == 404
+
+
+def _never_arrived(job: StoredJob) -> str:
+    return f"{job.host} does not know this job, which never arrived: cancel it, then retry."

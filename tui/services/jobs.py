@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.dataset.checks import DatasetReport, Severity
-from shared.errors import AgentRefused, AgentUnreachable, InvalidDataset
+from shared.errors import AgentError, AgentRefused, InvalidDataset, ProtocolError
 from shared.events import utc_now
 from shared.job_spec import DatasetReference, JobSpec, new_job_id
 from shared.lifecycle import JobStatus
@@ -117,17 +117,18 @@ async def _hand_over(
         on_step("starting the job")
         async with host.client() as client:
             return (await client.start(spec)).created
-    except AgentUnreachable as error:
-        raise AgentUnreachable(
-            f"{error} The job is written down as {spec.job_id}: start it again with "
-            f"--job-id {spec.job_id}."
-        ) from error
     except InvalidDataset as error:  # It was changed or removed since the check.
         await session.store.settle_job(spec.job_id, JobStatus.FAILED, str(error))
         raise
     except AgentRefused as refusal:
         if refusal.status_code in _FINAL_REFUSALS:
             await session.store.settle_job(spec.job_id, JobStatus.FAILED, f"refused: {refusal}")
+        raise
+    except (AgentError, ProtocolError) as error:
+        advice = (
+            f"The job is written down as {spec.job_id}: start it again with --job-id {spec.job_id}."
+        )
+        error.args = (f"{error} {advice}",)
         raise
 
 

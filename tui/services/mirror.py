@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from shared.events import utc_now
 from shared.store.cursor import Cursor
 from shared.store.store import Store
 from shared.store.stored import Applied, StoredJob
+from tui.services.agent_client import AgentClient
 from tui.services.hosts.host import Host, revive
 
 _WATCH_PATIENCE_S = 3.0
@@ -100,7 +101,7 @@ class Mirror:
     async def _follow(self, host: Host, job_id: str, after: Cursor) -> AsyncGenerator[Applied]:
         """Store the agent's records from a cursor on, until the agent has sent its last."""
         async with (
-            host.client() as client,
+            _spoken_with(host) as client,
             aclosing(client.events(job_id, after, patience_s=_WATCH_PATIENCE_S)) as batches,
         ):
             async for records in batches:
@@ -123,7 +124,7 @@ class Mirror:
         return Sight(await self._store.get_job(job.job_id), unreachable=reason)
 
     async def _pull(self, job: StoredJob) -> StoredJob:
-        async with self._host_named(job.host).client() as client:
+        async with _spoken_with(self._host_named(job.host)) as client:
             goal = (await client.job(job.job_id)).state.cursor
             if job.cursor >= goal:
                 return job
@@ -133,3 +134,11 @@ class Mirror:
                     if job.cursor >= goal:
                         break
         return job
+
+
+@asynccontextmanager
+async def _spoken_with(host: Host) -> AsyncIterator[AgentClient]:
+    """A client for an agent that speaks our version: records of another may mean something else."""
+    async with host.client() as client:
+        await client.health()
+        yield client

@@ -157,7 +157,7 @@ async def test_a_job_that_no_agent_knows_is_told_once_it_cannot_be_on_its_way(
         await listener.until(lambda: bool(listener.heard) and listener.last.unreachable is not None)
 
     assert listener.last.unreachable is not None
-    assert "unknown job" in listener.last.unreachable.reason
+    assert "local does not know this job" in listener.last.unreachable.reason
 
 
 async def test_a_job_that_is_cancelled_before_any_agent_knew_it_is_told_as_cancelled(

@@ -46,14 +46,15 @@ class Hosts:
         if name == LOCAL:
             return LocalHost(self._config.agent_root)
         from tui.services.hosts.ssh import SshHost
+        from tui.services.ssh.address import parse_ssh_name
+        from tui.services.ssh.options import SshOptions
 
-        return SshHost(
-            name,
-            self._config.known_hosts_path,
-            base=self._config.remote_base,
-            asker=self._asker,
+        options = SshOptions(
+            address=parse_ssh_name(name.removeprefix(SSH_PREFIX)),
+            known_hosts_path=self._config.known_hosts_path,
             accept_host_key=self._accept_host_key,
         )
+        return SshHost(options, base=self._config.remote_base, asker=self._asker)
 
 
 def suggested_hosts(ssh_config: Path | None = None) -> list[str]:

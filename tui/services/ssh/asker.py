@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
+
+_may_ask = ContextVar("may_ask", default=False)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """What is done inside was asked for by a person, who may be asked in turn."""
+    token = _may_ask.set(True)
+    try:
+        yield
+    finally:
+        _may_ask.reset(token)
+
+
+def may_ask() -> bool:
+    """False where nobody has just asked for anything, such as a connection that comes back."""
+    return _may_ask.get()
 
 
 class Asker(Protocol):

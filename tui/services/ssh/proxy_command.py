@@ -1,0 +1,66 @@
+"""The command that ProxyCommand puts between us and the server, as a process with a socket.
+
+asyncssh could start it, but would split it without a shell, and would take what it complains of
+for what the server says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from contextlib import suppress
+from typing import IO, Self
+
+from shared.clean_text import clean_line
+
+_LONGEST_COMPLAINT = 300
+
+
+class ProxyCommand:
+    """Ends with `end`, which whoever started it must call."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, ours: socket.socket, stderr: IO[bytes]
+    ) -> None:
+        self.socket = ours
+        """Its stdin and stdout."""
+        self.complaint = ""
+        """The last line that it wrote to stderr; known once it has been ended."""
+        self._process = process
+        self._stderr = stderr
+
+    @classmethod
+    async def start(cls, command: str) -> Self:
+        """Run it by a shell, as OpenSSH does."""
+        ours, theirs = socket.socketpair()
+        stderr = tempfile.TemporaryFile()  # noqa: SIM115  (`end` closes it)
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    "/bin/sh",
+                    "-c",
+                    f"exec {command}",
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=stderr,
+                    start_new_session=True,  # Ctrl-C here must not reach it.
+                )
+        except BaseException:
+            ours.close()
+            stderr.close()
+            raise
+        ours.setblocking(False)
+        return cls(process, ours, stderr)
+
+    def end(self) -> None:
+        """Kill it, unless it has ended; the event loop collects it. Twice is as good as once."""
+        if self._stderr.closed:
+            return
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
+        self.complaint = clean_line(lines[-1])[:_LONGEST_COMPLAINT] if lines else ""
+        self._stderr.close()
+        self.socket.close()
+        with suppress(ProcessLookupError):
+            self._process.kill()
