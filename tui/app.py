@@ -19,6 +19,7 @@ from textual.signal import Signal
 
 from shared.clean_text import clean_line
 from shared.errors import BrightRunError
+from tui.console_asker import ConsoleAsker
 from tui.crash_safe_app import CrashSafeApp
 from tui.palette import ConsoleCommands
 from tui.screens.jobs import JobsScreen
@@ -58,6 +59,7 @@ class BrightRunApp(CrashSafeApp[None]):
         """What was last heard of each job."""
         self.job_news: Signal[JobNews] = Signal(self, "job news")
         self._feed: JobFeed | None = None
+        self._asker = ConsoleAsker(self)
         self._services: asyncio.Task[None] | None = None
         self._first_job = job
         self._demo = demo
@@ -71,6 +73,7 @@ class BrightRunApp(CrashSafeApp[None]):
 
     async def on_unmount(self) -> None:
         """Let the store be closed before the loop is."""
+        self._asker.close()
         if self._services is not None:
             self._services.cancel()
             await asyncio.gather(self._services, return_exceptions=True)
@@ -89,7 +92,7 @@ class BrightRunApp(CrashSafeApp[None]):
         from tui.services.session import open_session
 
         try:
-            async with open_session(self.config) as session:
+            async with open_session(self.config, asker=self._asker) as session:
                 self.session = session
                 self._feed = JobFeed(session, self._tell, on_trouble=self._on_trouble)
                 await self._feed.run(on_first_look=self._opened)
@@ -172,8 +175,18 @@ class BrightRunApp(CrashSafeApp[None]):
         if self.session is None:
             return
         from tui.screens.new_job import NewJobScreen
+        from tui.views.job_draft import JobDraft
 
+        draft = draft or JobDraft(host=self.config.default_host)
         self.push_screen(NewJobScreen(self.session, draft), self._on_new_job)
+
+    def open_machines(self) -> None:
+        """The machines that jobs run on."""
+        if self.session is None:
+            return
+        from tui.screens.machines import MachinesScreen
+
+        self.push_screen(MachinesScreen(self.session))
 
     def _on_new_job(self, job_id: str | None) -> None:
         if job_id is not None:

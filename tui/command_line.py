@@ -273,12 +273,16 @@ def machines(
         list[str] | None,
         typer.Argument(metavar="[HOST]...", help="local or ssh:NAME; else all that are known."),
     ] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Take up the jobs found there that this store lacks."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the machines: who answers, what is free there, what runs. Starts nothing."""
     from tui.commands.machines import list_machines
 
-    finish(list_machines(hosts or [], as_json=as_json))
+    finish(list_machines(hosts or [], as_json=as_json, adopt=adopt))
 
 
 @app.command()

@@ -10,16 +10,21 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.errors import StoreError
 
+_DAMAGED = (
+    "Move it aside; running jobs are not touched, and `brightrun machines HOST --adopt` takes the "
+    "jobs of a machine into a new one."
+)
 _NEXT_STEPS = {
     sqlite3.SQLITE_BUSY: "Another brightrun is writing to it; try again in a moment.",
     sqlite3.SQLITE_LOCKED: "Another brightrun is writing to it; try again in a moment.",
     sqlite3.SQLITE_FULL: "Free some disk space and try again.",
-    sqlite3.SQLITE_IOERR: "Check the disk; a database on a network drive does not work.",
+    # Also a disk that is too full for the files beside the database.
+    sqlite3.SQLITE_IOERR: "Check the disk: it may be full, or a network drive, which will not do.",
     sqlite3.SQLITE_READONLY: "Make the file and its directory writable.",
     sqlite3.SQLITE_PERM: "Make the file and its directory writable.",
     sqlite3.SQLITE_CANTOPEN: "Make the directory writable, or set BRIGHTRUN_HOME to another.",
-    sqlite3.SQLITE_NOTADB: "Move it aside; running jobs are not touched.",
-    sqlite3.SQLITE_CORRUPT: "Move it aside; running jobs are not touched.",
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
 }
 
 

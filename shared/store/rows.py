@@ -1,6 +1,6 @@
 """Values to rows and back; knows the tables, but no connection.
 
-Rows are built from the events' own JSON, in which a number that is not finite is null.
+Records become rows in `record_writer`, where it has to be quick.
 """
 
 from __future__ import annotations
@@ -9,23 +9,15 @@ import json
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import RowMapping
 
-from shared.events import AdapterSaved, Evaluation, JournalRecord, Metrics
+from shared.agent_protocol import Health, MachineFacts
+from shared.events import AdapterSaved, Evaluation, JournalRecord
 from shared.job_spec import JobSpec
 from shared.job_state import JobState
 from shared.lifecycle import JobStatus
-from shared.store.stored import StoredJob
-
-_MEASURED = (
-    "loss",
-    "grad_norm",
-    "learning_rate",
-    "tokens",
-    "supervised_tokens",
-    "step_s",
-    "memory_bytes",
-)
+from shared.store.stored import StoredHost, StoredJob
 
 
 def job_row(job: StoredJob) -> dict[str, Any]:
@@ -79,19 +71,6 @@ def error_message_of(state: JobState) -> str | None:
     return ": ".join(str(part) for part in (state.stop_reason, state.detail) if part)
 
 
-def event_row(record: JournalRecord) -> dict[str, Any]:
-    """A row of `job_events`."""
-    return {
-        "training_job_id": record.job_id,
-        "attempt": record.attempt,
-        "seq": record.seq,
-        "time": record.time,
-        "trainer_offset": record.trainer_offset,
-        "kind": record.event.kind,
-        "body": json.loads(record.event.model_dump_json()),
-    }
-
-
 def record_of(row: RowMapping) -> JournalRecord:
     """The record in a row of `job_events`."""
     return JournalRecord(
@@ -102,31 +81,6 @@ def record_of(row: RowMapping) -> JournalRecord:
         trainer_offset=row["trainer_offset"],
         event=row["body"],
     )
-
-
-def metrics_row(record: JournalRecord) -> dict[str, Any] | None:
-    """A row of `training_metrics_history`, with only the columns that this event fills.
-
-    None for an event that measures nothing.
-    """
-    event = record.event
-    if not isinstance(event, Metrics | Evaluation):
-        return None
-    body = json.loads(event.model_dump_json())
-    row = {
-        "training_job_id": record.job_id,
-        "attempt": record.attempt,
-        "step": event.step,
-        "time": record.time,
-        "epoch": event.epoch,
-    }
-    if isinstance(event, Metrics):
-        return {**row, **{name: body[name] for name in _MEASURED}}
-    return {
-        **row,
-        "eval_loss": body["loss"],
-        "eval_supervised_tokens": event.supervised_tokens,
-    }
 
 
 def artifact_row(
@@ -148,3 +102,28 @@ def artifact_row(
         "perplexity": evaluated.perplexity if evaluated else None,
         "created_at": verified.time,
     }
+
+
+def contact_row(
+    name: str, health: Health, facts: MachineFacts | None, now: datetime
+) -> dict[str, Any]:
+    """A row of `hosts` for one that answers; without `facts`, those that are known stay."""
+    row = {
+        "name": name,
+        "agent_version": health.version,
+        "agent_id": health.agent_id,
+        "agent_started_at": health.started_at,
+        "root": health.root,
+        "last_contact_at": now,
+        "unreachable_since": None,
+    }
+    return row if facts is None else {**row, "facts": json.loads(facts.model_dump_json())}
+
+
+def host_of(row: RowMapping) -> StoredHost:
+    """The host in a row of `hosts`."""
+    try:
+        facts = None if row["facts"] is None else MachineFacts.model_validate(row["facts"])
+    except ValidationError:  # Another version wrote them; they come anew with the next contact.
+        facts = None
+    return StoredHost(**{**row, "facts": facts})

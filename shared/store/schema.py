@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from shared.lifecycle import JobStatus
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration. A database that says so is opened without importing Alembic."""
 
 
@@ -157,4 +157,22 @@ model_artifacts = Table(
     Column("perplexity", Double),
     Column("created_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("training_job_id", "attempt"),
+)
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    # Null until the host was reached for the first time.
+    Column("agent_version", Text),
+    Column("agent_id", Text),
+    Column("agent_started_at", UtcDateTime),
+    Column("root", Text),
+    Column("facts", JSON(none_as_null=True)),
+    Column("last_contact_at", UtcDateTime),
+    # The latest failure; it stays when the host is reached again.
+    Column("last_error", Text),
+    Column("last_error_at", UtcDateTime),
+    # The first failure since the last contact; null while the host is reached.
+    Column("unreachable_since", UtcDateTime),
 )

@@ -12,16 +12,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
-from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Table, insert, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Table, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from shared.agent_protocol import Health, MachineFacts
 from shared.errors import InvalidJobSpec, StoreError, UnknownJob
 from shared.events import (
     AdapterSaved,
@@ -38,7 +36,9 @@ from shared.store import rows
 from shared.store.cursor import records_after
 from shared.store.engine import READS_ONLY, create_engine, migrate
 from shared.store.failures import translated
+from shared.store.record_writer import RecordWriter
 from shared.store.schema import (
+    hosts,
     job_events,
     model_artifacts,
     training_files,
@@ -50,10 +50,12 @@ from shared.store.stored import (
     MetricsPoint,
     StoredArtifact,
     StoredFile,
+    StoredHost,
     StoredJob,
     latest_by_step,
 )
 from shared.store.uninterrupted import ended, uninterrupted
+from shared.store.upsert import insert_into, upsert_into
 
 _Event = TypeVar("_Event", bound=BaseModel)
 
@@ -85,6 +87,7 @@ class Store:
     def __init__(self, engine: AsyncEngine, where: str) -> None:
         self._engine = engine
         self._where = where
+        self._records = RecordWriter(engine.dialect)
         self.transactions: set[asyncio.Future[Any]] = set()
         self._turn = asyncio.Lock()
 
@@ -157,6 +160,12 @@ class Store:
             return {row.id: row.updated_at for row in await connection.execute(query)}
 
     @uninterrupted
+    async def job_hosts(self) -> set[str]:
+        """The hosts that any job was ever meant for."""
+        async with self._reading() as connection:
+            return set(await connection.scalars(select(training_jobs.c.host).distinct()))
+
+    @uninterrupted
     async def apply_records(self, job_id: str, records: Iterable[JournalRecord]) -> Applied:
         """Take over what the agent reports: events, metrics, state and cursor, or none of it.
 
@@ -173,8 +182,7 @@ class Store:
             fresh = records_after(job.cursor, job_id, records)
             if not fresh:
                 return Applied(job, ())
-            await self._insert_events(connection, fresh)
-            await self._upsert_metrics(connection, fresh)
+            await self._records.write(connection, fresh)
             state = fold(fresh, job.state)
             job = await _save_state(connection, job, state, rows.error_message_of(state))
             await self._record_artifacts(connection, job, fresh)
@@ -265,19 +273,32 @@ class Store:
             found = (await connection.execute(query)).mappings().all()
         return [StoredFile(**row) for row in found]
 
-    async def _insert_events(
-        self, connection: AsyncConnection, records: list[JournalRecord]
-    ) -> None:
-        statement = _insert_into(job_events, self._engine.dialect.name).on_conflict_do_nothing()
-        await connection.execute(statement, [rows.event_row(record) for record in records])
+    @uninterrupted
+    async def record_contact(self, name: str, health: Health, facts: MachineFacts | None) -> None:
+        """Remember what the host's agent says of itself and its machine."""
+        row = rows.contact_row(name, health, facts, utc_now())
+        async with self._writing() as connection:
+            await self._upsert(connection, hosts, [row])
 
-    async def _upsert_metrics(
-        self, connection: AsyncConnection, records: list[JournalRecord]
-    ) -> None:
-        found = [row for record in records if (row := rows.metrics_row(record)) is not None]
-        # Steps and evaluations fill other columns; their order counts where they share a row.
-        for _, alike in groupby(found, key=dict.keys):
-            await self._upsert(connection, training_metrics_history, list(alike))
+    @uninterrupted
+    async def record_no_contact(self, name: str, reason: str) -> None:
+        """Remember that the host did not answer; what was known of it stays."""
+        now = utc_now()
+        statement = insert_into(hosts, self._engine.dialect.name)
+        first = func.coalesce(hosts.c.unreachable_since, statement.excluded.unreachable_since)
+        changed = {"last_error": reason, "last_error_at": now, "unreachable_since": first}
+        statement = statement.on_conflict_do_update(index_elements=["name"], set_=changed)
+        row = {"name": name, "last_error": reason, "last_error_at": now, "unreachable_since": now}
+        async with self._writing() as connection:
+            await connection.execute(statement, [row])
+
+    @uninterrupted
+    async def hosts(self) -> list[StoredHost]:
+        """Every host that was ever looked at, by name."""
+        query = select(hosts).order_by(hosts.c.name)
+        async with self._reading() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [rows.host_of(row) for row in found]
 
     async def _record_artifacts(
         self, connection: AsyncConnection, job: StoredJob, records: list[JournalRecord]
@@ -296,7 +317,7 @@ class Store:
         self, connection: AsyncConnection, table: Table, alike: list[dict[str, Any]]
     ) -> None:
         """Insert rows of the same columns; one whose primary key is there overwrites those."""
-        statement = _upsert_into(table, tuple(alike[0]), self._engine.dialect.name)
+        statement = upsert_into(table, tuple(alike[0]), self._engine.dialect.name)
         await connection.execute(statement, alike)
 
     @asynccontextmanager
@@ -313,21 +334,6 @@ class Store:
         with translated(self._where):
             async with engine.connect() as connection:
                 yield connection
-
-
-def _insert_into(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that knows ON CONFLICT: the same words in both dialects."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-
-
-@cache  # Putting it together costs a fifth of storing a small batch.
-def _upsert_into(
-    table: Table, columns: tuple[str, ...], dialect: str
-) -> sqlite.Insert | postgresql.Insert:
-    key = [column.name for column in table.primary_key]
-    statement = _insert_into(table, dialect)
-    changed = {name: statement.excluded[name] for name in columns if name not in key}
-    return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
 async def _find(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from shared.agent_protocol import MachineFacts
 from shared.events import JournalRecord
 from shared.job_spec import JobSpec
 from shared.job_state import JobState
@@ -118,6 +119,24 @@ class StoredFile:
     errors: int
     warnings: int
     checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHost:
+    """A machine as it was when it was last reached; None where it never was."""
+
+    name: str
+    agent_version: str | None = None
+    agent_id: str | None = None
+    agent_started_at: datetime | None = None
+    root: str | None = None
+    facts: MachineFacts | None = None
+    """None also where the agent is too old to tell."""
+    last_contact_at: datetime | None = None
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+    unreachable_since: datetime | None = None
+    """When it was first not reached after the last contact; None while it is."""
 
 
 def latest_by_step(points: Iterable[MetricsPoint]) -> list[MetricsPoint]:

@@ -1,4 +1,4 @@
-"""Stands in for `nvidia-smi`: a script on PATH that prints a report, or does what a bad one does."""
+"""Stands in for `nvidia-smi`: a script on PATH that prints a report, or does what bad ones do."""
 
 from __future__ import annotations
 

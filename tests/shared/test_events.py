@@ -9,7 +9,14 @@ import pytest
 
 from shared import events
 from shared.errors import ProtocolError
-from shared.events import JournalRecord, TrainerRecord, decode_journal_record, encode, finite
+from shared.events import (
+    JournalRecord,
+    TrainerRecord,
+    decode_journal_record,
+    decode_journal_records,
+    encode,
+    finite,
+)
 from shared.lifecycle import Activity, JobStatus, StopReason
 from tests.shared.store.journal import metrics, run_facts
 
@@ -127,3 +134,25 @@ def test_a_long_value_is_cut_in_the_complaint() -> None:
     with pytest.raises(ProtocolError) as caught:
         decode_journal_record(line)
     assert len(str(caught.value)) < 250
+
+
+def test_many_lines_are_decoded_as_one_by_one() -> None:
+    records = [journal_record(event) for event in ONE_OF_EACH]
+    lines = "\n".join(map(encode, records)).encode()
+
+    assert decode_journal_records(lines) == records
+    assert decode_journal_records(lines + b"\n") == records
+    assert decode_journal_records(lines.replace(b"\n", b"\r\n")) == records
+    assert decode_journal_records(b"") == []
+
+
+@pytest.mark.parametrize("bad", [b'{"job_id": "job', b"[]", b"", b"\xff"])
+def test_one_bad_line_among_many_is_refused_as_it_is_alone(bad: bytes) -> None:
+    good = encode(journal_record(metrics(1, 2.0))).encode()
+    with pytest.raises(ProtocolError) as alone:
+        decode_journal_record(bad)
+
+    with pytest.raises(ProtocolError) as among:
+        decode_journal_records(b"\n".join([good, bad, good]))
+
+    assert str(among.value) == str(alone.value)

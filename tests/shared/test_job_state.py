@@ -167,3 +167,22 @@ def test_records_that_come_again_change_nothing(
     again = data.draw(st.integers(0, seen))
     assert fold(records[again:], fold(records[:seen])) == fold(records)
     assert fold(records[:seen], fold(records)) == fold(records)
+
+
+@given(JOURNALS)
+def test_a_batch_gives_the_state_that_its_records_give_one_by_one(
+    records: list[JournalRecord],
+) -> None:
+    state = JobState()
+    for record in records:
+        state = apply(state, record)
+    assert fold(records) == state
+
+
+def test_the_state_that_a_fold_begins_from_stays_as_it_was() -> None:
+    records = completed_job(steps=3)
+    begun = fold(records[:4])
+    before = begun.model_copy()
+
+    assert fold(records, begun) == fold(records)
+    assert begun == before

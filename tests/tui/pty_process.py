@@ -29,6 +29,11 @@ _START = (
 _START += "runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
+def _environ_without_size() -> dict[str, str]:
+    """The size is the terminal's own; whoever runs the tests may have said another."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
 class PtyProcess:
     """`with PtyProcess(script, ...) as process:`; killed in the end if it still runs."""
 
@@ -43,7 +48,7 @@ class PtyProcess:
             stdout=self._slave,
             stderr=self._slave,
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color", **environ},
+            env={**_environ_without_size(), "TERM": "xterm-256color", **environ},
         )
 
     def __enter__(self) -> PtyProcess:

@@ -33,7 +33,7 @@ HEAVY = (
 
 COMMANDS = (
     *("console", "demo", "start", "jobs", "show", "watch", "logs", "cancel", "retry", "fetch"),
-    "dataset",
+    *("machines", "doctor", "dataset"),
 )
 
 

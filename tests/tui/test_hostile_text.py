@@ -22,9 +22,14 @@ from tests.tui.fake_agent import FakeAgent
 from tests.tui.hostile import HOSTILE, SEEN, harm_on
 from tui.app import BrightRunApp
 from tui.config import Config
+from tui.screens.new_job import NewJobScreen
 from tui.services.hosts.local import LocalHost
+from tui.views.job_draft import JobDraft
 
 TYPED = "[/] [@click=app.quit]\x1b]52;c;aGk=\x07"
+
+
+_JOBS = (("job-done", True, "local"), ("job-away", False, "local"), ("job-odd", True, HOSTILE))
 
 
 def spec(job_id: str) -> JobSpec:
@@ -67,14 +72,14 @@ def hostile_records(job_id: str, *, is_done: bool) -> list[JournalRecord]:
 async def opened(
     home: Path, agent: FakeAgent, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ConsolePilot]:
-    """The console on one hostile job that has ended and one that is unreachable."""
+    """The console on hostile jobs: one has ended, one is unreachable, one is on no known host."""
 
     async def nobody(self: LocalHost, on_step: object = None) -> None:
         raise AgentUnreachable(HOSTILE)
 
     monkeypatch.setattr("tui.services.mirror._WATCH_PATIENCE_S", 0.1)
-    for job_id, is_done in (("job-done", True), ("job-away", False)):
-        await store.add_job(spec(job_id), "local")
+    for job_id, is_done, host in _JOBS:
+        await store.add_job(spec(job_id), host)
         await store.apply_records(job_id, hostile_records(job_id, is_done=is_done))
     agent.files = {HOSTILE.replace("/", "|"): b"x"}
     agent.records = hostile_records("job-done", is_done=True)
@@ -83,7 +88,7 @@ async def opened(
     app = BrightRunApp(Config(home, home / "agent"))
     async with agent.running(), app.run_test(size=(160, 50), notifications=True) as pilot:
         made = ConsolePilot(app, pilot)
-        await made.until(lambda: len(app.news) == 2)
+        await made.until(lambda: len(app.news) == len(_JOBS))
         yield made
 
 
@@ -108,6 +113,28 @@ async def test_every_tab_of_a_job(opened: ConsolePilot, tab: str) -> None:
     opened.app.screen.query_one(TabbedContent).active = tab
     await unharmed(opened, SEEN, "trainer_crashed")
     await opened.pilot.pause(0.6)
+    await unharmed(opened, SEEN)
+
+
+@pytest.mark.parametrize("tab", ["loss", "log", "settings"])
+async def test_a_job_on_a_host_of_hostile_name(opened: ConsolePilot, tab: str) -> None:
+    opened.app.open_job(opened.app.news["job-odd"].job)
+    await opened.until(lambda: opened.job_screen.history)
+    opened.app.screen.query_one(TabbedContent).active = tab
+    await unharmed(opened, SEEN, "trainer_crashed")
+    await opened.pilot.pause(0.6)
+    await unharmed(opened, SEEN)
+
+
+async def test_a_form_with_a_host_of_hostile_name(opened: ConsolePilot) -> None:
+    opened.app.open_new_job(JobDraft(host=HOSTILE))
+    await unharmed(opened, "New job", "✗ host")
+    opened.app.screen.query_one("#row-host Input").focus()
+    await unharmed(opened, "write local, ssh:NAME")
+    screen = opened.app.screen
+    assert isinstance(screen, NewJobScreen)
+    screen.post_message(screen.Stepped(HOSTILE))
+    await opened.pilot.pause(0.2)
     await unharmed(opened, SEEN)
 
 

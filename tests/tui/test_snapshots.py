@@ -22,6 +22,8 @@ from tests.tui.console_pilot import ConsolePilot
 from tests.tui.sample_home import fill
 from tui.app import BrightRunApp
 from tui.config import Config
+from tui.screens.host_key import HostKeyScreen
+from tui.screens.passphrase import PassphraseScreen
 
 PICTURES = Path(__file__).parent / "__snapshots__" / "test_snapshots"
 _PATIENCE_S = 6.0
@@ -141,6 +143,23 @@ async def review(opened: ConsolePilot) -> None:
     await opened.until_seen("sha256")
 
 
+async def machines(opened: ConsolePilot) -> None:
+    await opened.press("h")
+    await opened.until_seen("no agent yet")
+
+
+async def host_key(opened: ConsolePilot) -> None:
+    fingerprint = "SHA256:uNiVztksCsDhcc0u9e8BrrQXVUpKZIDTMczCvj3tD2s"
+    await opened.app.push_screen(HostKeyScreen("ssh:me@gpu:2222", "ssh-ed25519", fingerprint))
+    await opened.until_seen(fingerprint)
+
+
+async def passphrase(opened: ConsolePilot) -> None:
+    await opened.app.push_screen(PassphraseScreen("/home/me/.ssh/id_ed25519"))
+    await opened.until_seen("Passphrase of")
+    opened.app.screen.set_focus(None)
+
+
 async def help_panel(opened: ConsolePilot) -> None:
     await opened.press("question_mark")
     await opened.until_seen("Every job")
@@ -148,7 +167,21 @@ async def help_panel(opened: ConsolePilot) -> None:
 
 @pytest.mark.parametrize(
     "prepare",
-    [nothing, job, grad_norm, events, settings, retry, fetch, new_job, review, help_panel],
+    [
+        nothing,
+        job,
+        grad_norm,
+        events,
+        settings,
+        retry,
+        fetch,
+        new_job,
+        review,
+        machines,
+        host_key,
+        passphrase,
+        help_panel,
+    ],
     ids=lambda prepare: prepare.__name__ if prepare is not nothing else "jobs",
 )
 def test_the_screen_looks_as_before(

@@ -102,6 +102,25 @@ def test_a_killed_agent_is_started_again_by_the_watcher(tmp_path: Path) -> None:
     console.end_detached_agent()
 
 
+def test_jobs_that_the_store_lacks_are_taken_up_from_their_machine(
+    console: Console, tmp_path: Path
+) -> None:
+    assert console.start("job-lost", "steps=3", "--watch")[0] == 0
+    before = console.run("show", "job-lost")[1]
+    for path in console.home.glob("brightrun.db*"):
+        path.rename(path.with_name(f"moved-{path.name}"))
+    assert console.run("show", "job-lost")[0] == 4
+
+    code, _, err = console.run("machines", "local", "--adopt")
+
+    assert (code, "job-lost is in this store now (completed)" in err) == (0, True)
+    after = console.run("show", "job-lost")[1]
+    assert [line for line in after.splitlines() if "created" not in line] == [
+        line for line in before.splitlines() if "created" not in line
+    ]
+    assert "job-lost" not in console.run("machines", "local", "--adopt")[2]
+
+
 def test_a_console_starts_the_agent_of_its_machine_and_leaves_it_running(tmp_path: Path) -> None:
     console = Console(tmp_path)
     host = LocalHost(console.root)

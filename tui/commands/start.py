@@ -46,6 +46,7 @@ async def start_job(options: StartOptions) -> int:
         max_seq_length=spec.hyperparameters.max_seq_length,
         cut_targets=spec.cut_targets,
         over_long=spec.over_long,
+        host=host,
     )
     print_report(report, most_findings=_FINDINGS_SHOWN, as_json=options.as_json)
     if report.has_errors:

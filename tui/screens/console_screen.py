@@ -29,6 +29,13 @@ class ConsoleScreen(Screen[Result]):
         """The app, by its own type."""
         return cast("BrightRunApp", self.app)
 
+    @property
+    def is_seen(self) -> bool:
+        """On top, or with nothing but dialogs above (`is_current` is also true below a screen)."""
+        stack = self.app.screen_stack
+        above = stack[stack.index(self) + 1 :] if self in stack else []
+        return self in stack and all(screen.is_modal for screen in above)
+
     def complain(self, error: Exception) -> None:
         """Show an expected error; nothing in it is markup."""
         self.notify(clean_line(str(error)), severity="error", timeout=10, markup=False)
@@ -69,6 +76,7 @@ class JobScreenBase(ConsoleScreen[None]):
         from shared.errors import BrightRunError
         from tui.screens.cancel import CancelScreen
         from tui.services import jobs
+        from tui.services.ssh.asker import asking
 
         job, session = self.chosen_job(), self.console.session
         if job is None or session is None:
@@ -78,7 +86,8 @@ class JobScreenBase(ConsoleScreen[None]):
             return
         self.notify("cancelling: the trainer saves a checkpoint and stops", markup=False)
         try:
-            await jobs.cancel_job(session, job, reason)
+            with asking():
+                await jobs.cancel_job(session, job, reason)
         except BrightRunError as error:
             self.complain(error)
         self.console.look_for_jobs()
@@ -88,7 +97,9 @@ class JobScreenBase(ConsoleScreen[None]):
         """Ask, then start the same work as a new job and show it."""
         from shared.errors import BrightRunError
         from tui.screens.confirm import ConfirmScreen
+        from tui.screens.steps import StepsScreen
         from tui.services import jobs
+        from tui.services.ssh.asker import asking
 
         job, session = self.chosen_job(), self.console.session
         if job is None or session is None:
@@ -101,11 +112,16 @@ class JobScreenBase(ConsoleScreen[None]):
         )
         if not await self.app.push_screen_wait(question):
             return
+        steps = StepsScreen(f"Starting “{job.spec.name}” again on {job.host}")
+        await self.app.push_screen(steps)
         try:
-            again = await jobs.retry_job(session, job)
+            with asking():
+                again = await jobs.retry_job(session, job, steps.tell)
         except BrightRunError as error:
+            steps.withdraw()
             self.complain(error)
         else:
+            steps.withdraw()
             self.console.open_job(again)
         self.console.look_for_jobs()
 
@@ -126,4 +142,4 @@ class JobScreenBase(ConsoleScreen[None]):
         job, session = self.chosen_job(), self.console.session
         if job is not None and session is not None:
             path = await jobs.find_training_file(session, job.spec)
-            self.console.open_new_job(JobDraft.of_spec(job.spec, path))
+            self.console.open_new_job(JobDraft.of_spec(job.spec, path, job.host))

@@ -21,6 +21,7 @@ from shared.number_text import short_path, size
 from shared.store.stored import StoredJob
 from tui.services.artifacts import fetch_adapter
 from tui.services.session import Session
+from tui.services.ssh.asker import asking
 from tui.widgets.safe_input import SafeInput
 
 
@@ -44,6 +45,12 @@ class FetchScreen(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close")]
     AUTO_FOCUS = "#directory"
+
+    @dataclass
+    class Stepped(Message):
+        """What is being done about the host, before the first byte comes."""
+
+        step: str
 
     @dataclass
     class Progressed(Message):
@@ -123,7 +130,8 @@ class FetchScreen(ModalScreen[None]):
     async def _fetch(self, directory: Path) -> None:
         try:
             host = self._session.host_of(self._job)
-            await host.ensure_agent()
+            with asking():
+                await host.ensure_agent(self._tell_step)
             async with host.client() as client:
                 place = await fetch_adapter(
                     client,
@@ -137,8 +145,15 @@ class FetchScreen(ModalScreen[None]):
         else:
             self.post_message(self.Arrived(place))
 
+    def _tell_step(self, step: str) -> None:
+        self.post_message(self.Stepped(step))
+
     def _progress(self, done_bytes: int, total_bytes: int) -> None:
         self.post_message(self.Progressed(done_bytes, total_bytes))
+
+    @on(Stepped)
+    def _on_stepped(self, message: Stepped) -> None:
+        self._say(message.step)
 
     @on(Progressed)
     def _on_progressed(self, message: Progressed) -> None:

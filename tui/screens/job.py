@@ -12,15 +12,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Footer, Static, TabbedContent, TabPane
 
-from shared.errors import StoreError
+from shared.clean_text import clean_line
+from shared.errors import InvalidInput, StoreError
 from shared.event_text import describe_event
 from shared.events import JournalRecord
 from shared.number_text import clock
 from shared.store.stored import MetricsPoint, StoredJob
 from tui.screens.console_screen import JobScreenBase
 from tui.services.feed import JobNews
+from tui.services.session import Session
 from tui.terminal_encoding import terminal_is_unicode
 from tui.views.chart_dots import Marker
 from tui.views.chart_picture import Quantity
@@ -119,13 +122,20 @@ class JobScreen(JobScreenBase):
                 yield LogPane(save_as=name, line_style=_event_style, id="event-log")
             with TabPane("3 Log", id="log"):
                 if session is not None:
-                    yield TrainerLogView(session.host_of(self._news.job), job_id, id="trainer-log")
+                    yield self._trainer_log(session)
             with TabPane("4 Files", id="files"):
                 if session is not None:
                     yield AdapterFiles(session, id="adapter-files")
             with TabPane("5 Settings", id="settings"), VerticalScroll():
                 yield Static(id="settings-pairs", markup=False)
         yield Footer(compact=True)
+
+    def _trainer_log(self, session: Session) -> Widget:
+        job = self._news.job
+        try:
+            return TrainerLogView(session.host_of(job), job.job_id, id="trainer-log")
+        except InvalidInput as error:
+            return Static(clean_line(str(error)), id="trainer-log", markup=False)
 
     def on_mount(self) -> None:
         self.console.job_news.subscribe(self, self._on_news)

@@ -48,7 +48,8 @@ class JobsScreen(JobScreenBase):
         Binding("n", "new_job", "New job"),
         Binding("slash", "search", "Search", key_display="/"),
         Binding("v", "next_filter", "Filter", tooltip="Show all, active, completed ..."),
-        Binding("s", "next_sort", "Sort"),
+        Binding("s", "next_sort", "Sort", show=False),
+        Binding("h", "machines", "Hosts", tooltip="The machines that jobs run on"),
         Binding("escape", "end_search", "End search", show=False),
     ]
     AUTO_FOCUS = "#jobs"
@@ -160,6 +161,10 @@ class JobsScreen(JobScreenBase):
     def action_new_job(self) -> None:
         """The form for a new job."""
         self.console.open_new_job()
+
+    def action_machines(self) -> None:
+        """The machines that jobs run on."""
+        self.console.open_machines()
 
     def action_search(self) -> None:
         """Type words; the table follows."""

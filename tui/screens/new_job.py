@@ -22,12 +22,13 @@ from shared.errors import BrightRunError, InvalidInput, StoreError
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.console_screen import ConsoleScreen
 from tui.screens.review import ReviewScreen
-from tui.services.hosts.names import LOCAL
+from tui.services.hosts.choices import host_choices
 from tui.services.job_starter import JobStarter
 from tui.services.path_completion import recent_files
 from tui.services.preview import Prepared, Preview, Previewer
 from tui.services.session import Session
 from tui.services.speed import known_speed
+from tui.services.ssh.asker import asking
 from tui.views.job_draft import JobDraft
 from tui.views.job_review import review_lines
 from tui.views.job_summary import Counted, asked, blockers, file_problems, headline
@@ -39,7 +40,7 @@ from tui.widgets.start_bar import StartBar
 _DEBOUNCE_S = 0.3
 _SUBTITLE = " · nothing is started before a review"
 _READING = "reading and hashing the training file …"
-_STARTING = "starting: the agent gets the training file and the job …"
+_STARTING = "starting …"
 
 
 class NewJobScreen(ConsoleScreen[str | None]):
@@ -88,10 +89,11 @@ class NewJobScreen(ConsoleScreen[str | None]):
         counted: Counted
 
     @dataclass
-    class RecentFiles(Message):
-        """Training files that were checked here before, last first."""
+    class Known(Message):
+        """Training files that were checked here before, last first, and hosts."""
 
-        paths: list[str]
+        files: list[str]
+        hosts: list[str]
 
     @dataclass
     class ReadyForReview(Message):
@@ -107,6 +109,12 @@ class NewJobScreen(ConsoleScreen[str | None]):
         error: BrightRunError
 
     @dataclass
+    class Stepped(Message):
+        """What is being done about the host."""
+
+        step: str
+
+    @dataclass
     class Started(Message):
         """The agent has it."""
 
@@ -118,12 +126,14 @@ class NewJobScreen(ConsoleScreen[str | None]):
         self._first_draft = draft or JobDraft()
         self._previewer = Previewer()
         self._starter = JobStarter(session)
-        self._form = JobForm(self._first_draft, hosts=(LOCAL,))
+        self._form = JobForm(self._first_draft)
         self._counted = Counted(self._first_draft)
         self._outlook = JobOutlook(self._counted)
         self._timer: Timer | None = None
         self._busy = ""
         """What is being done about the start; empty while the form can be used."""
+        self._step = ""
+        """The part of it that the host is at, once it tells."""
         self._focus_before: Widget | None = None
         self._error = ""
         """Why the last start failed, until something is changed."""
@@ -138,7 +148,7 @@ class NewJobScreen(ConsoleScreen[str | None]):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        self._offer_recent_files()
+        self._look_for_known()
         self.action_count()
         self._draw()
 
@@ -167,8 +177,8 @@ class NewJobScreen(ConsoleScreen[str | None]):
     async def action_count(self) -> None:
         """Look at the file as it is now."""
         draft = self._form.draft
-        preview = await self._previewer.preview(asked(draft)[0])
-        speed = await known_speed(self._session.store, preview.base_model, draft.host)
+        preview = await self._previewer.preview(asked(draft))
+        speed = await known_speed(self._session.store, preview.base_model, draft.host_name)
         self.post_message(self.CountsReady(Counted(draft, preview, speed)))
 
     @on(CountsReady)
@@ -176,14 +186,16 @@ class NewJobScreen(ConsoleScreen[str | None]):
         self._counted = message.counted
         self._draw()
 
-    @work(group="recent files")
-    async def _offer_recent_files(self) -> None:
+    @work(group="known")
+    async def _look_for_known(self) -> None:
+        store = self._session.store
         with suppress(StoreError):  # Only a convenience; a start would say what is wrong.
-            self.post_message(self.RecentFiles(await recent_files(self._session.store)))
+            self.post_message(self.Known(await recent_files(store), await host_choices(store)))
 
-    @on(RecentFiles)
-    def _on_recent_files(self, message: RecentFiles) -> None:
-        self._form.offer_files(message.paths)
+    @on(Known)
+    def _on_known(self, message: Known) -> None:
+        self._form.offer_files(message.files)
+        self._form.offer_hosts(message.hosts)
 
     def _draw(self) -> None:
         self._outlook.show(self._counted)
@@ -196,13 +208,16 @@ class NewJobScreen(ConsoleScreen[str | None]):
         reasons = blockers(self._form.draft, preview)
         self._form.show_found(file_problems(preview))
         self.query_one(StartBar).show(
-            busy=self._busy, error=self._error, reasons=reasons, is_counting=preview is None
+            busy=self._step or self._busy,
+            error=self._error,
+            reasons=reasons,
+            is_counting=preview is None,
         )
 
     def _set_busy(self, busy: str, error: str = "") -> None:
         if busy and not self._busy:
             self._focus_before = self.focused
-        self._busy, self._error = busy, error
+        self._busy, self._step, self._error = busy, "", error
         self._form.disabled = bool(busy)
         self._draw_status()
         if not busy and self._focus_before is not None:
@@ -226,12 +241,12 @@ class NewJobScreen(ConsoleScreen[str | None]):
     @work(group="start", exclusive=True)
     async def _prepare(self, draft: JobDraft) -> None:
         try:
-            prepared = await self._previewer.prepare(draft.dataset, draft.values())
+            prepared = await self._previewer.prepare(draft.dataset, draft.values(), draft.host_name)
         except BrightRunError as error:
             self.post_message(self.Refused(error))
         else:
             preview = Preview(prepared.spec.base_model, prepared.report, prepared.plan)
-            speed = await known_speed(self._session.store, preview.base_model, draft.host)
+            speed = await known_speed(self._session.store, preview.base_model, draft.host_name)
             counted = Counted(draft, preview, speed)
             self.post_message(self.ReadyForReview(self._starter.continued(prepared), counted))
 
@@ -246,7 +261,7 @@ class NewJobScreen(ConsoleScreen[str | None]):
             self._show_outlook(True)
             self.complain(InvalidInput(self._error))
             return
-        lines = review_lines(message.prepared, counted.draft.host, counted.speed)
+        lines = review_lines(message.prepared, counted.draft.host_name, counted.speed)
         self.app.push_screen(ReviewScreen(lines), partial(self._on_reviewed, message.prepared))
 
     def _on_reviewed(self, prepared: Prepared, is_wanted: bool | None) -> None:
@@ -259,11 +274,21 @@ class NewJobScreen(ConsoleScreen[str | None]):
     @work(group="start", exclusive=True)
     async def _start(self, prepared: Prepared) -> None:
         try:
-            job_id = await self._starter.start(prepared, self._form.draft.host)
+            with asking():
+                host = self._form.draft.host_name
+                job_id = await self._starter.start(prepared, host, self._tell_step)
         except BrightRunError as error:
             self.post_message(self.Refused(error))
         else:
             self.post_message(self.Started(job_id))
+
+    def _tell_step(self, step: str) -> None:
+        self.post_message(self.Stepped(step))
+
+    @on(Stepped)
+    def _on_stepped(self, message: Stepped) -> None:
+        self._step = message.step
+        self._draw_status()
 
     @on(Refused)
     def _on_refused(self, message: Refused) -> None:

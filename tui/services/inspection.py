@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from shared.base_models import find_encoder
+from shared.base_models import BUILT_MODELS, find_encoder
 from shared.chat_format import ChatEncoder
 from shared.dataset.checks import DatasetReport, check_dataset, count_tokens, trained_rows
 from shared.dataset.conversation import Conversation, Dataset
@@ -16,6 +16,7 @@ from shared.dataset.split import split
 from shared.dataset.step_plan import plan_steps
 from shared.hyperparameters import Hyperparameters
 from tui.config import load_config
+from tui.services.hosts.names import LOCAL
 
 CutTargets = Literal["exclude", "train"]
 OverLong = Literal["refuse", "exclude"]
@@ -34,8 +35,13 @@ class TrainingPlan:
     total_steps: int
 
 
-def encoder_of(base_model: str) -> ChatEncoder | None:
-    """The base model's own tokenizer, where it is on this machine; else None."""
+def encoder_of(base_model: str, host: str = LOCAL) -> ChatEncoder | None:
+    """The base model's own tokenizer, where it is on this machine; else None.
+
+    A directory on another host is none of this machine's, whatever lies here at the same path.
+    """
+    if host != LOCAL and base_model not in BUILT_MODELS:
+        return None
     return find_encoder(base_model, load_config().agent_root / "models")
 
 
@@ -46,8 +52,9 @@ def inspect_file(
     max_seq_length: int,
     cut_targets: CutTargets = "exclude",
     over_long: OverLong = "refuse",
+    host: str = LOCAL,
 ) -> DatasetReport:
-    """Read and check the file.
+    """Read and check the file, for a job on this host.
 
     Token counts are exact where the base model's tokenizer is on this machine, and else estimates;
     the trainer counts exactly, and refuses before it loads a model.
@@ -60,7 +67,7 @@ def inspect_file(
         max_seq_length=max_seq_length,
         cut_targets=cut_targets,
         over_long=over_long,
-        encoder=encoder_of(base_model),
+        encoder=encoder_of(base_model, host),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from shared.errors import BrightRunError
 from shared.job_spec import JobSpec
 from tui.services import jobs
+from tui.services.hosts.host import Step, in_silence
 from tui.services.preview import Prepared
 from tui.services.session import Session
 
@@ -27,7 +28,7 @@ class JobStarter:
         spec = prepared.spec.model_copy(update={"job_id": left.job_id})
         return replace(prepared, spec=spec) if spec.same_work_as(left) else prepared
 
-    async def start(self, prepared: Prepared, host: str) -> str:
+    async def start(self, prepared: Prepared, host: str, on_step: Step = in_silence) -> str:
         """Start it; returns the job's id.
 
         Raises:
@@ -35,7 +36,12 @@ class JobStarter:
         """
         try:
             started = await jobs.start_job(
-                self._session, prepared.path, prepared.spec, prepared.report, host=host
+                self._session,
+                prepared.path,
+                prepared.spec,
+                prepared.report,
+                host=host,
+                on_step=on_step,
             )
         except BrightRunError:
             self._left_behind = await self._unsettled(prepared.spec)

@@ -75,6 +75,28 @@ async def retry_job(session: Session, job: StoredJob, on_step: Step = in_silence
     return again
 
 
+async def adopt_jobs(session: Session, host_name: str) -> list[StoredJob]:
+    """Write down the host's jobs that this store does not know, and copy what happened to them.
+
+    After a lost database they are all there again; another console's jobs on that host are too.
+
+    Raises:
+        AgentUnreachable: no agent answers there.
+        ProtocolError: it speaks another version.
+    """
+    host = session.hosts.get(host_name)
+    async with host.client() as client:
+        await client.health()
+        found = await client.jobs()
+    known = await session.store.job_versions()
+    adopted = []
+    for answer in found:
+        if answer.job.job_id not in known:
+            job, _ = await session.store.add_job(answer.job, host.name)
+            adopted.append((await session.mirror.catch_up(job)).job)
+    return adopted
+
+
 async def find_training_file(session: Session, spec: JobSpec) -> Path:
     """Where the job's training file was when it was checked; the host has a copy of its own."""
     for file in await session.store.files():

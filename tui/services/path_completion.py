@@ -49,6 +49,11 @@ def complete_base_model(typed: str, known: Sequence[str]) -> str | None:
     return _first_of(known, typed) or on_disk
 
 
+def complete_known(typed: str, known: Sequence[str]) -> str | None:
+    """The first of the known texts that begins with `typed`, which is none of them itself."""
+    return None if typed in known else _first_of(known, typed)
+
+
 def _first_of(known: Sequence[str], typed: str) -> str | None:
     for text in known:
         if text.startswith(typed) and text != typed and clean_line(text) == text:

@@ -22,6 +22,7 @@ from shared.errors import InvalidBaseModel, InvalidDataset
 from shared.hyperparameters import Hyperparameters
 from shared.job_spec import DatasetReference, JobSpec, build_job_spec
 from shared.number_text import size
+from tui.services.hosts.names import LOCAL
 from tui.services.inspection import (
     CutTargets,
     OverLong,
@@ -46,6 +47,7 @@ class Wanted:
     hyperparameters: Hyperparameters | None
     cut_targets: CutTargets = "exclude"
     over_long: OverLong = "refuse"
+    host: str = LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Previewer:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="preview")
         self._dataset: tuple[_Stamp, Dataset] | None = None
-        self._encoders: dict[str, ChatEncoder] = {}
+        self._encoders: dict[tuple[str, str], ChatEncoder] = {}
         self._counted: dict[str, tuple[object, Any]] = {}
 
     def close(self) -> None:
@@ -96,13 +98,13 @@ class Previewer:
         """What a job would train; what is wrong with its files stands in the result."""
         return await self._in_thread(lambda: self._preview(wanted))
 
-    async def prepare(self, dataset: str, values: dict[str, Any]) -> Prepared:
-        """The complete job, with the file read and hashed afresh.
+    async def prepare(self, dataset: str, values: dict[str, Any], host: str = LOCAL) -> Prepared:
+        """The complete job for this host, with the file read and hashed afresh.
 
         Raises:
             InvalidInput: a value that is wrong, or a file that cannot be read.
         """
-        return await self._in_thread(lambda: self._prepare(dataset, values))
+        return await self._in_thread(lambda: self._prepare(dataset, values, host))
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -110,8 +112,8 @@ class Previewer:
     def _preview(self, wanted: Wanted) -> Preview:
         base_model, encoder, base_model_problem = wanted.base_model, None, ""
         try:
-            base_model = named_base_model(wanted.base_model)
-            encoder = self._encoder(base_model)
+            base_model = named_base_model(wanted.base_model, wanted.host)
+            encoder = self._encoder(base_model, wanted.host)
         except InvalidBaseModel as error:
             base_model_problem = str(error).removeprefix(f"{base_model}: ")
         report, plan, dataset_problem = None, None, ""
@@ -154,9 +156,9 @@ class Previewer:
         )
         return report, plan
 
-    def _prepare(self, typed_path: str, values: dict[str, Any]) -> Prepared:
+    def _prepare(self, typed_path: str, values: dict[str, Any], host: str) -> Prepared:
         path = training_file(typed_path)
-        values = {**values, "base_model": named_base_model(values["base_model"])}
+        values = {**values, "base_model": named_base_model(values["base_model"], host)}
         self._dataset = None  # A file may change without a new time or size.
         stamp, _ = self._read(path)
         spec = build_job_spec(DatasetReference.of(path), values, where="new job")
@@ -173,7 +175,7 @@ class Previewer:
                 spec.over_long,
             ),
             spec.base_model,
-            self._encoder(spec.base_model),
+            self._encoder(spec.base_model, host),
         )
         assert report is not None and plan is not None  # A spec has all the settings.
         return Prepared(path, spec, report, plan)
@@ -184,13 +186,13 @@ class Previewer:
             self._dataset = (stamp, read_dataset(path))
         return self._dataset
 
-    def _encoder(self, base_model: str) -> ChatEncoder | None:
+    def _encoder(self, base_model: str, host: str) -> ChatEncoder | None:
         """A tokenizer that is not here yet may come with the first job of its model."""
-        if base_model in self._encoders:
-            return self._encoders[base_model]
-        found = encoder_of(base_model)
+        if (base_model, host) in self._encoders:
+            return self._encoders[base_model, host]
+        found = encoder_of(base_model, host)
         if found is not None:
-            self._encoders[base_model] = found
+            self._encoders[base_model, host] = found
         return found
 
     def _once(self, what: str, key: object, count: Callable[[], _Result]) -> _Result:
@@ -212,13 +214,21 @@ def training_file(typed: str) -> Path:
     return path
 
 
-def named_base_model(typed: str) -> str:
+def named_base_model(typed: str, host: str = LOCAL) -> str:
     """A directory becomes absolute, since the trainer runs elsewhere; a name stays a name.
 
+    On another host than this machine an absolute path is taken as it is: nobody here can look.
+
     Raises:
-        InvalidBaseModel: spelled like a directory, and there is none.
+        InvalidBaseModel: spelled like a directory, and there is none, or nobody knows where.
     """
     typed = typed.strip()
+    if host != LOCAL:
+        if typed.startswith(("~", "./", "../")):
+            raise InvalidBaseModel(
+                f"{typed}: write the absolute path that the directory has on {host}."
+            )
+        return typed
     try:
         path = _absolute(typed)
         if path.is_dir():

@@ -115,7 +115,8 @@ async def follow(
 ) -> AsyncGenerator[str]:
     """Whole lines of one attempt as they are written, until the job's end.
 
-    Whole, so that no escape sequence is cut in two.
+    Whole, so that no escape sequence is cut in two; but a line that does not end is handed on in
+    parts.
     """
     pending = ""
     while True:
@@ -124,6 +125,9 @@ async def follow(
         whole, newline, pending = (pending + part.text).rpartition("\n")
         if newline:
             yield whole + newline
+        if len(pending) > _LONGEST_PENDING:
+            yield pending
+            pending = ""
         if state.status.is_final and not part.text:
             break
         if not part.text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.hyperparameters import Hyperparameters, Preset, help_line
+from tui.services.hosts.names import LOCAL
 from tui.views.job_draft import preset_text, short_range
 
 _FIELDS = {
@@ -10,7 +11,8 @@ _FIELDS = {
     "name": "3 to 100 characters. Left empty, it is the file's name.",
     "base_model": "tiny (made on the spot), smollm2, a directory, or a model id of the hub.",
     "revision": "Commit, tag or branch of the model on the hub. Left empty, the hub's default.",
-    "host": "Where it runs. local is this machine, where nothing is rented.",
+    "host": "Where it runs: local, ssh:NAME of ~/.ssh/config, or ssh:user@host:port. ↓ takes a "
+    "known one.",
     "cut_targets": "Answers that end in mid-sentence: exclude keeps them as context only.",
     "over_long": "Conversations over max_seq_length: refuse the start, or exclude them.",
     "dry_run": "Everything up to and with the first optimizer step, on ten examples; no adapter.",
@@ -19,9 +21,16 @@ _FIELDS = {
     "preset": "Fills the fields below. What was changed by hand (•) stays as it is.",
 }
 
+_BASE_MODEL_ELSEWHERE = (
+    "tiny (made on the spot), smollm2, a model id of the hub, or a directory on that host by its "
+    "absolute path."
+)
 
-def field_help(field: str, preset: Preset) -> tuple[str, str]:
+
+def field_help(field: str, preset: Preset, host: str = LOCAL) -> tuple[str, str]:
     """What a field is for, and what it may hold; the second may be empty."""
+    if field == "base_model" and host != LOCAL:
+        return _BASE_MODEL_ELSEWHERE, ""
     if field not in Hyperparameters.model_fields:
         return _FIELDS[field], ""
     default = preset_text(field, preset)

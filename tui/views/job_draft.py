@@ -12,9 +12,10 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
 from shared.clean_text import clean_line
-from shared.errors import InvalidHyperparameter
+from shared.errors import InvalidHyperparameter, InvalidInput
 from shared.hyperparameters import Hyperparameters, Preset, allowed_range
 from shared.job_spec import JobSpec
+from tui.services.hosts.names import LOCAL, checked_host_name
 
 CUT_TARGETS = ("exclude", "train")
 OVER_LONG = ("refuse", "exclude")
@@ -44,7 +45,8 @@ class JobDraft:
     base_model: str = "tiny"
     revision: str = ""
     preset: Preset = Preset.BALANCED
-    host: str = "local"
+    host: str = LOCAL
+    """As typed; `host_name` is what the store keeps."""
     notes: str = ""
     tags: str = ""
     """Separated by commas."""
@@ -57,7 +59,7 @@ class JobDraft:
     """Fields of the job this one was made from that have no place on the form."""
 
     @classmethod
-    def of_spec(cls, spec: JobSpec, path: Path) -> Self:
+    def of_spec(cls, spec: JobSpec, path: Path, host: str = LOCAL) -> Self:
         """A new job like `spec`, on the training file at `path`."""
         preset_values = Hyperparameters.from_values({}, spec.preset)
         values = spec.hyperparameters
@@ -67,6 +69,7 @@ class JobDraft:
             base_model=spec.base_model,
             revision=spec.base_model_revision or "",
             preset=spec.preset,
+            host=host,
             notes=spec.notes,
             tags=", ".join(spec.tags),
             cut_targets=spec.cut_targets,
@@ -92,6 +95,15 @@ class JobDraft:
             return typed
         stem = clean_line(PurePath(self.dataset.strip()).stem)
         return stem[:_LONGEST_NAME].ljust(_SHORTEST_NAME, "-")
+
+    @property
+    def host_name(self) -> str:
+        """Where the job will run; what was typed while it names no host."""
+        typed = self.host.strip()
+        try:
+            return checked_host_name(typed)
+        except InvalidInput:
+            return typed
 
     def hyperparameter(self, name: str) -> str:
         """The text in force: typed by hand, or the preset's."""
@@ -121,6 +133,7 @@ class JobDraft:
             "dataset": "" if self.dataset.strip() else "choose a training file.",
             "name": name_problem(self.job_name) if self.job_name else "",
             "base_model": base_model_problem(self.base_model),
+            "host": host_problem(self.host),
             **{name: value_problem(name, text) for name, text in self.hyperparameters.items()},
         }
         return {name: problem for name, problem in found.items() if problem}
@@ -165,6 +178,15 @@ def name_problem(name: str) -> str:
 def base_model_problem(base_model: str) -> str:
     """What is wrong with a base model's name; empty if nothing is."""
     return "" if base_model.strip() else "must be tiny, smollm2, a directory, or a hub model id."
+
+
+def host_problem(host: str) -> str:
+    """What is wrong with a host's name; empty if nothing is."""
+    try:
+        checked_host_name(host.strip())
+    except InvalidInput as error:
+        return str(error).removeprefix(f"host {clean_line(host)!r}: ")
+    return ""
 
 
 def value_problem(name: str, text: str) -> str:

@@ -7,6 +7,7 @@ from shared.events import perplexity_of
 from shared.job_state import JobState
 from shared.number_text import date_and_clock, duration, loss, number, size
 from shared.store.stored import StoredJob
+from tui.services.hosts.names import LOCAL
 from tui.views.job_history import JobHistory
 
 Pairs = list[tuple[str, str]]
@@ -27,6 +28,7 @@ def figures(job: StoredJob, memory_bytes: int | None) -> Pairs:
         ("s/step", number(state.step_s, ".2f")),
         ("memory", "–" if memory_bytes is None else size(memory_bytes)),
         ("checkpoint", _checkpoint(state)),
+        *([] if job.host == LOCAL else [("host", clean_line(job.host))]),
         ("cost", "no rent"),
     ]
 

@@ -45,6 +45,7 @@ class JobRow:
     job_id: str
     name: str
     status: JobStatus
+    host: str
     activity: str
     is_unreachable: bool
     step: int
@@ -75,11 +76,13 @@ class JobRow:
 def row_of(job: StoredJob, *, is_unreachable: bool) -> JobRow:
     """The row of a job as it is known now."""
     spec, state = job.spec, job.state
-    searched = (job.job_id, spec.name, spec.notes, spec.base_model, spec.dataset.file_name)
+    texts = (spec.name, spec.notes, spec.base_model, spec.dataset.file_name)
+    searched = (job.job_id, job.host, *texts)
     return JobRow(
         job_id=job.job_id,
         name=clean_line(spec.name),
         status=state.status,
+        host=clean_line(job.host),
         activity="unreachable" if is_unreachable else (state.activity or ""),
         is_unreachable=is_unreachable,
         step=state.step,

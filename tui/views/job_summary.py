@@ -13,6 +13,7 @@ from shared.clean_text import clean_line
 from shared.dataset.checks import DatasetReport, Finding, Severity
 from shared.hyperparameters import Hyperparameters
 from shared.number_text import duration, many
+from tui.services.hosts.names import LOCAL, SSH_PREFIX
 from tui.services.inspection import TrainingPlan
 from tui.services.preview import Preview, Wanted
 from tui.services.speed import ObservedSpeed, Speed
@@ -55,17 +56,17 @@ class Counted:
         return self.preview.plan if self.preview else None
 
 
-def asked(draft: JobDraft) -> tuple[Wanted, str]:
+def asked(draft: JobDraft) -> Wanted:
     """All that counting depends on: two drafts that ask the same have the same counts."""
-    wanted = Wanted(
+    return Wanted(
         draft.dataset,
         draft.base_model,
         draft.max_seq_length(),
         draft.countable_hyperparameters(),
         draft.cut_targets,
         draft.over_long,
+        draft.host_name,
     )
-    return wanted, draft.host
 
 
 def summary_lines(counted: Counted) -> list[Line]:
@@ -81,7 +82,7 @@ def summary_lines(counted: Counted) -> list[Line]:
         _longest_line(draft, report),
         Line("steps", _steps(draft, plan), _known(plan)),
         Line("time", time, _known(plan)),
-        Line("cost", cost_text(draft.host)),
+        Line("cost", cost_text(draft.host_name)),
         _checks_line(report),
     ]
 
@@ -179,8 +180,10 @@ def _dataset_line(counted: Counted) -> Line:
 
 
 def cost_text(host: str) -> str:
-    """Nothing is rented on this machine; elsewhere nothing is known here."""
-    return "local host: no rent" if host == "local" else UNKNOWN
+    """Nothing is rented on machines of one's own; elsewhere nothing is known here."""
+    if host == LOCAL:
+        return "local host: no rent"
+    return "your own machine: no rent" if host.startswith(SSH_PREFIX) else UNKNOWN
 
 
 def conversations_text(report: DatasetReport | None, plan: TrainingPlan | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -17,7 +18,9 @@ from shared.clean_text import clean_line
 from shared.errors import BrightRunError
 from shared.number_text import size
 from shared.store.stored import StoredJob
+from tui.services.hosts.host import Host
 from tui.services.session import Session
+from tui.services.ssh.asker import asking
 
 _NONE_YET = "No verified adapter yet: it is listed here once it has loaded and generated."
 
@@ -50,6 +53,7 @@ class AdapterFiles(Vertical):
         super().__init__(id=id)
         self._session = session
         self._asked_for: str | None = None
+        self._is_first = True
 
     def compose(self) -> ComposeResult:
         yield Static(_NONE_YET, id="where", markup=False)
@@ -66,13 +70,19 @@ class AdapterFiles(Vertical):
     async def _list(self, job: StoredJob) -> None:
         try:
             host = self._session.host_of(job)
-            await host.ensure_agent()
+            await self._reach(host)
             async with host.client() as client:
                 files = (await client.artifacts(job.job_id)).files
         except BrightRunError as error:
             self.post_message(self.NotListed(error))
         else:
             self.post_message(self.Listed(files, job.state.adapter_path or ""))
+
+    async def _reach(self, host: Host) -> None:
+        """A person has opened the list, and may be asked once; later turns come by themselves."""
+        is_first, self._is_first = self._is_first, False
+        with asking() if is_first else nullcontext():
+            await host.ensure_agent()
 
     @on(Listed)
     def _on_listed(self, message: Listed) -> None:

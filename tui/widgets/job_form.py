@@ -17,7 +17,8 @@ from textual.widgets import Input, Select, Static, TextArea
 
 from shared.base_models import BUILT_MODELS
 from shared.clean_text import clean_line
-from tui.services.path_completion import complete_base_model, complete_dataset
+from tui.services.hosts.names import LOCAL
+from tui.services.path_completion import complete_base_model, complete_dataset, complete_known
 from tui.views.field_help import field_help
 from tui.views.job_draft import CUT_TARGETS, OVER_LONG, JobDraft
 from tui.widgets.hyperparameter_form import HyperparameterForm
@@ -51,10 +52,9 @@ class JobForm(Vertical):
 
         draft: JobDraft
 
-    def __init__(self, draft: JobDraft, *, hosts: Sequence[str]) -> None:
+    def __init__(self, draft: JobDraft) -> None:
         super().__init__()
         self.draft = draft
-        self._hosts = hosts
         self._last_field = "dataset"
         self._found: Mapping[str, str] = {}
 
@@ -64,11 +64,10 @@ class JobForm(Vertical):
             yield Static("Job", classes="section")
             yield SettingRow("dataset", PathInput(draft.dataset, complete=complete_dataset))
             yield SettingRow("name", SafeInput(draft.name))
-            yield SettingRow(
-                "base_model", PathInput(draft.base_model, complete=complete_base_model)
-            )
+            base_model = PathInput(draft.base_model, complete=self._complete_base_model)
+            yield SettingRow("base_model", base_model)
             yield SettingRow("revision", SafeInput(draft.revision))
-            yield SettingRow("host", _choices(self._hosts, draft.host))
+            yield SettingRow("host", PathInput(draft.host, complete=complete_known))
             yield SettingRow("cut_targets", _choices(CUT_TARGETS, draft.cut_targets))
             yield SettingRow("over_long", _choices(OVER_LONG, draft.over_long))
             yield SettingRow("dry_run", _choices(_NO_YES, _NO_YES[draft.dry_run]))
@@ -86,6 +85,10 @@ class JobForm(Vertical):
     def offer_files(self, paths: Sequence[str]) -> None:
         """Training files that were checked before, last checked first."""
         self._editor("dataset", PathInput).recent.offer(paths)
+
+    def offer_hosts(self, names: Sequence[str]) -> None:
+        """Hosts that are known."""
+        self._editor("host", PathInput).recent.offer(names)
 
     def show_found(self, problems: Mapping[str, str]) -> None:
         """What is wrong with the files that fields name; empty as long as nobody has looked."""
@@ -139,7 +142,7 @@ class JobForm(Vertical):
 
     def _mark(self) -> None:
         problems = {**self.draft.problems(), **self._found}
-        for field in ("name", "base_model"):
+        for field in ("name", "base_model", "host"):
             self._row(field).show(problem=problems.get(field, ""))
         self._row("dataset").show(problem=self._found.get("dataset", ""))
         default_name = replace(self.draft, name="").job_name
@@ -151,12 +154,17 @@ class JobForm(Vertical):
         if row is None:
             return
         self._last_field = row.field
-        purpose, allowed = field_help(row.field, self.draft.preset)
+        purpose, allowed = field_help(row.field, self.draft.preset, self.draft.host_name)
         words: list[str | tuple[str, str]] = [purpose, "  ", (allowed, "dim")]
         if row.problem:
             words = [(clean_line(row.problem), "bold $text-error"), "\n", purpose]
         text = Content.assemble((row.field, "bold $text"), "  ", *words)
         self.query_exactly_one("#help", Static).update(text, layout=False)
+
+    def _complete_base_model(self, typed: str, known: Sequence[str]) -> str | None:
+        """Only on this machine can directories be looked for. Blocks."""
+        complete = complete_base_model if self.draft.host_name == LOCAL else complete_known
+        return complete(typed, known)
 
     def _focused_row(self) -> SettingRow | None:
         focused = self.screen.focused

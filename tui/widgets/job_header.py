@@ -13,6 +13,7 @@ from shared.clean_text import clean_line
 from shared.number_text import clock, duration
 from shared.stages import StageTime
 from shared.store.stored import StoredJob
+from tui.services.hosts.names import LOCAL
 from tui.services.mirror import Unreachable
 from tui.views.job_figures import time_left
 from tui.views.job_row import STATUS_STYLES, status_words
@@ -70,6 +71,7 @@ def _title(job: StoredJob, width: int) -> Text:
         ("  " + doing if doing else "", ""),
         ("  " + attempt if attempt else "", "yellow"),
         ("  " + job.job_id, "dim"),
+        ("" if job.host == LOCAL else f" on {clean_line(job.host)}", "dim"),
         no_wrap=True,
     )
     name.truncate(max(width - rest.cell_len, width // 3), overflow="ellipsis")

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from shared.number_text import duration, loss
+from tui.services.hosts.names import LOCAL
 from tui.views.job_row import STATUS_STYLES, JobRow, Selection, status_words
 
 MOST_ROWS = 1000
@@ -26,7 +27,7 @@ _FIRST_ROWS = 100
 _INTERVAL_S = 0.5
 _NARROW = 100
 _ROOM_FOR_NAMES = 30
-"""The date is left out where names would have less than these cells."""
+"""Dates and then hosts are left out where names would have less than these cells."""
 
 Draw = Callable[[JobRow, int, datetime], Text]
 
@@ -74,6 +75,8 @@ class JobTable(DataTable[Text]):
         self._changed: set[str] = set()
         self._width = 0
         self._widths: dict[str, int] = {}
+        self._has_hosts = False
+        """There is a job on another machine than this one."""
         self.left_out = 0
         """Jobs that would be shown if the table took more than `MOST_ROWS`."""
 
@@ -98,6 +101,9 @@ class JobTable(DataTable[Text]):
         """A job is new or has changed; it is drawn at the next turn."""
         self._jobs[row.job_id] = row
         self._changed.add(row.job_id)
+        if row.host != LOCAL and not self._has_hosts:
+            self._has_hosts = True
+            self._lay_out()
 
     def select(self, selection: Selection) -> None:
         """Show other jobs, or in another order."""
@@ -142,7 +148,7 @@ class JobTable(DataTable[Text]):
         if not width:
             return
         job_id = self.job_id
-        self._widths, gap = _widths(width)
+        self._widths, gap = _widths(width, self._has_hosts)
         self.clear(columns=True)
         for column in _COLUMNS:
             if column.key in self._widths:
@@ -189,7 +195,7 @@ class JobTable(DataTable[Text]):
         }
 
 
-def _widths(available: int) -> tuple[dict[str, int], int]:
+def _widths(available: int, has_hosts: bool) -> tuple[dict[str, int], int]:
     """Cells for the text of each column that has room, by its key, and the gap between them."""
     is_narrow = available < _NARROW
     gap = 1 if is_narrow else 2
@@ -198,8 +204,11 @@ def _widths(available: int) -> tuple[dict[str, int], int]:
     def left() -> int:
         return available - sum(width + gap for width in widths.values())
 
-    if left() < _ROOM_FOR_NAMES:
-        del widths["created"]
+    if not has_hosts:
+        del widths["host"]
+    for key in ("created", "host"):
+        if left() < _ROOM_FOR_NAMES:
+            widths.pop(key, None)
     widths["name"] = max(left(), 8)
     return widths, gap
 
@@ -251,6 +260,7 @@ def _cost(row: JobRow, width: int, now: datetime) -> Text:
 _COLUMNS = (
     _Column("name", "NAME", 0, 0, lambda row, width, now: _text(row.name, width), "name"),
     _Column("status", "STATUS", 11, 14, _status, "status"),
+    _Column("host", "HOST", 16, 16, lambda row, width, now: _text(row.host, width, "dim")),
     _Column("activity", "ACTIVITY", 8, 17, _activity),
     _Column("progress", "DONE", 4, 14, _progress, "progress"),
     _Column("step", "STEP", 7, 9, _step, is_number=True),

@@ -121,7 +121,7 @@ class RecentTexts:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        self._typed = ""
+        self._typed: str | None = None
 
     def offer(self, texts: Sequence[str]) -> None:
         """Those that can be chosen from now on."""
@@ -131,7 +131,8 @@ class RecentTexts:
         """The text after (1) or before (-1) the current one; None at the ends."""
         if current not in self.texts:
             self._typed = current
-        choices = [self._typed, *(text for text in self.texts if text != self._typed)]
+        typed = [] if self._typed is None else [self._typed]
+        choices = [*typed, *(text for text in self.texts if text != self._typed)]
         index = choices.index(current) + direction
         return choices[index] if 0 <= index < len(choices) else None
 

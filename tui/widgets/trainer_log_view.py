@@ -12,6 +12,7 @@ from textual.worker import Worker, WorkerState
 from shared.errors import BrightRunError
 from shared.number_text import clock
 from tui.services import trainer_log
+from tui.services.ssh.asker import asking
 from tui.services.trainer_log import LogValue
 from tui.widgets.log_pane import LogPane
 
@@ -42,7 +43,12 @@ class TrainerLogView(LogPane):
 
     @work(exclusive=True, group="trainer log", exit_on_error=False)
     async def _read(self) -> None:
-        async with aclosing(trainer_log.watch_log(self._host, self._job_id)) as values:
+        values = trainer_log.watch_log(self._host, self._job_id)
+        async with aclosing(values):
+            with asking():  # A person has opened the log; what comes later comes by itself.
+                first = await anext(values, None)
+            if first is not None:
+                self.post_message(self.Read(first))
             async for value in values:
                 self.post_message(self.Read(value))
 

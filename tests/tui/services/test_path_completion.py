@@ -9,7 +9,12 @@ import pytest
 from shared.store.store import Store
 from shared.store.stored import StoredFile
 from tests.shared.store.journal import BEGIN
-from tui.services.path_completion import complete_base_model, complete_dataset, recent_files
+from tui.services.path_completion import (
+    complete_base_model,
+    complete_dataset,
+    complete_known,
+    recent_files,
+)
 
 
 @pytest.fixture
@@ -94,3 +99,12 @@ async def test_recent_files_are_those_that_are_still_there(store: Store, folder:
         )
 
     assert await recent_files(store) == [f"{folder}/train.jsonl", f"{folder}/train.json"]
+
+
+def test_a_known_text_completes_unless_it_is_typed_whole() -> None:
+    known = ["ssh:lab", "ssh:lab-2", "ssh:\x1bx"]
+
+    assert complete_known("ssh:l", known) == "ssh:lab"
+    assert complete_known("ssh:lab", known) is None
+    assert complete_known("ssh:lab-", known) == "ssh:lab-2"
+    assert complete_known("ssh:\x1b", known) is None

@@ -209,3 +209,29 @@ async def test_what_cannot_be_started_is_not_prepared(previewer: Previewer, tmp_
         await previewer.prepare(path, {**VALUES, "base_model": "./none"})
     with pytest.raises(InvalidHyperparameter):
         await previewer.prepare(path, {**VALUES, "hyperparameters": {"lora_r": "0"}})
+
+
+async def test_a_directory_of_another_host_is_neither_looked_for_nor_counted_with_here(
+    previewer: Previewer, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "t.json", "a")
+    (tmp_path / "tokenizer.json").write_text("{")  # Here it would be a problem.
+
+    seen = await previewer.preview(wanted(path, base_model=str(tmp_path), host="ssh:box"))
+    assert (seen.base_model, seen.base_model_problem) == (str(tmp_path), "")
+    assert seen.report is not None
+    assert seen.report.tokens_are_estimated
+    values = {**VALUES, "base_model": "/only/there"}
+    prepared = await previewer.prepare(str(path), values, "ssh:box")
+    assert prepared.spec.base_model == "/only/there"
+
+
+@pytest.mark.parametrize("typed", ["~/llama", "./llama", "../llama"])
+async def test_a_directory_of_another_host_needs_its_absolute_path(
+    previewer: Previewer, typed: str
+) -> None:
+    seen = await previewer.preview(wanted("", base_model=typed, host="ssh:box"))
+
+    assert seen.base_model_problem.endswith(
+        "write the absolute path that the directory has on ssh:box."
+    )

@@ -231,6 +231,23 @@ async def test_following_one_attempt_gives_whole_lines_until_the_jobs_end(
         assert [text async for text in texts] == ["end\n"]
 
 
+async def test_following_hands_a_line_that_never_ends_on_in_parts(agent: FakeAgent) -> None:
+    agent.records = RUNNING
+    agent.logs = {1: b"x" * 600_000}
+    async with (
+        asyncio.timeout(10),
+        agent.running(),
+        LocalHost(agent.root).client() as client,
+        aclosing(follow(client, "job-one", 1, 0, poll_s=0.01)) as texts,
+    ):
+        parts = [await anext(texts) for _ in range(2)]
+        agent.logs[1] += b"y\nend"
+        agent.records = COMPLETED
+        parts += [text async for text in texts]
+    assert "".join(parts) == "x" * 600_000 + "y\nend\n"
+    assert max(map(len, parts)) < 400_000
+
+
 async def test_a_real_agents_job_is_read_through_a_killed_trainer(tmp_path: Path) -> None:
     console = Console(tmp_path)
     await asyncio.to_thread(console.start_agent)

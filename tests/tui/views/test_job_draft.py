@@ -188,3 +188,36 @@ def test_every_hyperparameter_has_help_with_its_range_and_the_presets_value(name
     assert purpose == help_line(name)
     default = preset_text(name, Preset.CONSERVATIVE)
     assert allowed == f"{short_range(name)}; conservative: {default}"
+
+
+def test_a_new_job_from_an_earlier_one_runs_where_that_did() -> None:
+    assert JobDraft.of_spec(job_spec(), Path("t.json"), "ssh:box").host == "ssh:box"
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("local", "local"),
+        (" ssh:box ", "ssh:box"),
+        ("ssh://me@box:2222/", "ssh:me@box:2222"),
+        ("ssh:[::1]:22", "ssh:[::1]:22"),
+    ],
+)
+def test_a_host_is_kept_as_the_store_names_it(typed: str, name: str) -> None:
+    draft = replace(DRAFT, host=typed)
+
+    assert draft.problems() == {}
+    assert draft.host_name == name
+
+
+@pytest.mark.parametrize("typed", ["", "box", "ssh:", "ssh:a b", "ssh:box:0"])
+def test_what_names_no_host_is_a_problem_of_its_field(typed: str) -> None:
+    draft = replace(DRAFT, host=typed)
+
+    assert list(draft.problems()) == ["host"]
+    assert draft.host_name == typed
+
+
+def test_the_help_of_a_base_model_follows_the_host() -> None:
+    assert "absolute path" in field_help("base_model", Preset.BALANCED, "ssh:box")[0]
+    assert "absolute path" not in field_help("base_model", Preset.BALANCED)[0]

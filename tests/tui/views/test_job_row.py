@@ -22,6 +22,7 @@ def row(
     *,
     age_s: float = 0,
     unreachable: bool = False,
+    host: str = "local",
     spec: dict[str, Any] | None = None,
     **state: Any,
 ) -> JobRow:
@@ -29,7 +30,7 @@ def row(
     job = StoredJob(
         spec=job_spec(job_id, **(spec or {})),
         state=JobState(status=status, **state),
-        host="local",
+        host=host,
         retry_of=None,
         error_message=None,
         created_at=created_at,
@@ -107,3 +108,10 @@ def test_an_unreachable_job_says_so_instead_of_what_it_did_last() -> None:
 def test_a_name_loses_its_control_sequences_and_keeps_its_brackets() -> None:
     name = "[/b] [@click=app.quit]x\x1b]52;c;aGk=\x07\u202e"
     assert row("job-one", spec={"name": name}).name == "[/b] [@click=app.quit]x"
+
+
+def test_a_job_is_found_by_its_host_whose_name_is_clean() -> None:
+    found = row("job-a", host="ssh:box\x1b[2J")
+
+    assert found.host == "ssh:box"
+    assert Selection(search="SSH:box").ids([found], NOON) == ["job-a"]

@@ -77,6 +77,10 @@ def test_a_time_is_never_invented() -> None:
     assert estimate(None, 3, False, SPEED) == "–"
 
 
+def test_a_machine_of_ones_own_costs_no_rent() -> None:
+    assert values(Counted(replace(DRAFT, host="ssh:box")))["cost"] == "your own machine: no rent"
+
+
 def test_nothing_is_claimed_of_what_another_host_costs() -> None:
     assert values(Counted(replace(DRAFT, host="elsewhere"), preview()))["cost"] == "–"
 

@@ -6,7 +6,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.events import Paste
 
-from tui.widgets.safe_input import LONGEST_LINE, LONGEST_TEXT, SafeInput, SafeTextArea
+from tui.widgets.safe_input import LONGEST_LINE, LONGEST_TEXT, RecentTexts, SafeInput, SafeTextArea
 
 
 class Fields(App[None]):
@@ -34,3 +34,13 @@ async def test_a_flood_is_refused_whole_and_what_fits_is_taken(field: str, most:
         await pilot.pause()
         content = widget.value if isinstance(widget, SafeInput) else widget.text
         assert len(content) == most
+
+
+def test_known_texts_follow_on_what_was_typed_and_the_first_of_them_has_nothing_before_it() -> None:
+    recent = RecentTexts()
+    recent.offer(["local", "ssh:a"])
+
+    assert recent.after("local", 1) == "ssh:a"
+    assert recent.after("local", -1) is None
+    assert recent.after("ssh:b", 1) == "local"
+    assert recent.after("local", -1) == "ssh:b"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 
 import asyncssh
@@ -44,18 +45,29 @@ class Attempt:
 
         Raises asyncssh's errors, for the caller to look at, and those of the way there translated.
         """
-        proxy: ProxyCommand | None = None
+        if self._before is not None or self._settings.proxy_command is None:
+            return self._with_tunnel(await self._within_time(trusted, keys), self._before)
+        proxy = await ProxyCommand.start(self._settings.proxy_command)
         try:
-            if self._before is None and self._settings.proxy_command is not None:
-                proxy = await ProxyCommand.start(self._settings.proxy_command)
-                self._client.proxy = proxy
-            return await self._within_time(trusted, keys, proxy)
+            connection = await self._within_time(trusted, keys, proxy.socket)
+            return self._with_tunnel(connection, proxy)
         except BaseException as error:
-            if proxy is not None:
-                proxy.end()
-                if proxy.complaint and isinstance(error, asyncssh.ConnectionLost | ConnectionError):
-                    raise self._proxy_failed(proxy.complaint) from error
+            proxy.close()
+            await proxy.wait_closed()
+            if proxy.complaint and isinstance(error, asyncssh.ConnectionLost | ConnectionError):
+                raise self._proxy_failed(proxy.complaint) from error
             raise
+
+    def _with_tunnel(
+        self,
+        connection: asyncssh.SSHClientConnection,
+        tunnel: asyncssh.SSHClientConnection | ProxyCommand | None,
+    ) -> asyncssh.SSHClientConnection:
+        """What leads there is this connection's alone: it goes when this connection goes."""
+        if self._client.is_over:
+            raise self._client.lost or asyncssh.ConnectionLost("closed by the server")
+        connection.set_tunnel(tunnel)
+        return connection
 
     def _proxy_failed(self, complaint: str) -> HostUnreachable:
         return HostUnreachable(
@@ -63,26 +75,21 @@ class Attempt:
         )
 
     def tell(self, on_lost: OnLost | None) -> None:
-        """Have `on_lost` told about the end of the connection.
-
-        Raises the end itself, if that came before anybody could be told.
-        """
-        if self._client.is_over:
-            raise self._client.lost or asyncssh.ConnectionLost("closed by the server")
+        """Have `on_lost` told about the end of the connection, from now on."""
         self._client.on_lost = on_lost
 
     async def _within_time(
         self,
         trusted: TrustedKeys,
         keys: Sequence[asyncssh.SSHKeyPair],
-        proxy: ProxyCommand | None,
+        sock: socket.socket | None = None,
     ) -> asyncssh.SSHClientConnection:
         loop = asyncio.get_running_loop()
         login_timeout_s = self._options.login_timeout_s
         try:
             async with asyncio.timeout(self._options.connect_timeout_s) as deadline:
                 self._client.on_reached = lambda: deadline.reschedule(loop.time() + login_timeout_s)
-                connection = await self._open(trusted, keys, proxy)
+                return await self._open(trusted, keys, sock)
         except TimeoutError as error:
             if not self._client.is_reached:
                 raise
@@ -98,16 +105,12 @@ class Attempt:
             raise SshRefused(
                 f"{self._settings.label}: {what} ({clean_line(str(error))})."
             ) from error
-        if self._before is not None:
-            # The jump host is ours alone: it goes when this connection goes.
-            connection.set_tunnel(self._before)
-        return connection
 
     async def _open(
         self,
         trusted: TrustedKeys,
         keys: Sequence[asyncssh.SSHKeyPair],
-        proxy: ProxyCommand | None,
+        sock: socket.socket | None = None,
     ) -> asyncssh.SSHClientConnection:
         address = self._settings.address
         return await asyncssh.connect(
@@ -118,7 +121,7 @@ class Attempt:
             client_factory=lambda: self._client,
             tunnel=self._before,
             proxy_command=None,
-            sock=proxy.socket if proxy is not None else None,
+            sock=sock,
             known_hosts=trusted.known_hosts,
             server_host_key_algs=trusted.algorithms,
             x509_trusted_certs=None,
@@ -154,7 +157,6 @@ class _Client(asyncssh.SSHClient):
         self.on_lost: OnLost | None = None
         self.is_over = False
         self.lost: Exception | None = None
-        self.proxy: ProxyCommand | None = None
         self._label = label
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
@@ -171,8 +173,6 @@ class _Client(asyncssh.SSHClient):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_over = True
         self.lost = exc
-        if self.proxy is not None:
-            self.proxy.end()
         if self.on_lost is None:
             return
         if isinstance(exc, FOREIGN_ERRORS):

@@ -18,7 +18,7 @@ _LONGEST_COMPLAINT = 300
 
 
 class ProxyCommand:
-    """Ends with `end`, which whoever started it must call."""
+    """What asyncssh calls a tunnel: a connection that is given it closes it when it ends."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, ours: socket.socket, stderr: IO[bytes]
@@ -26,7 +26,7 @@ class ProxyCommand:
         self.socket = ours
         """Its stdin and stdout."""
         self.complaint = ""
-        """The last line that it wrote to stderr; known once it has been ended."""
+        """The last line that it wrote to stderr; known once it is closed."""
         self._process = process
         self._stderr = stderr
 
@@ -34,7 +34,7 @@ class ProxyCommand:
     async def start(cls, command: str) -> Self:
         """Run it by a shell, as OpenSSH does."""
         ours, theirs = socket.socketpair()
-        stderr = tempfile.TemporaryFile()  # noqa: SIM115  (`end` closes it)
+        stderr = tempfile.TemporaryFile()  # noqa: SIM115  (`close` closes it)
         try:
             with theirs:
                 process = await asyncio.create_subprocess_exec(
@@ -53,7 +53,7 @@ class ProxyCommand:
         ours.setblocking(False)
         return cls(process, ours, stderr)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Kill it, unless it has ended; the event loop collects it. Twice is as good as once."""
         if self._stderr.closed:
             return
@@ -64,3 +64,7 @@ class ProxyCommand:
         self.socket.close()
         with suppress(ProcessLookupError):
             self._process.kill()
+
+    async def wait_closed(self) -> None:
+        """Until it has ended."""
+        await self._process.wait()
