@@ -19,7 +19,6 @@ import asyncio
 import fcntl
 import multiprocessing
 import os
-import platform
 import pty
 import random
 import select
@@ -42,9 +41,9 @@ from unittest import mock
 from textual.app import App, ComposeResult
 from textual_plotext.plot import Plot
 
-from agent.launch import read_shim
-from agent.process import send_signal, send_signal_to_group
 from agent.run_directory import AgentRoot, AttemptDirectory
+from scripts.bench_box import end_trainers
+from scripts.bench_table import Row, print_table
 from shared.events import utc_now
 from shared.store.store import open_store
 from tests.shared.store.journal import completed_job, job_spec
@@ -86,18 +85,6 @@ NAP_S = 0.005
 LOOK_S = 0.25
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a figure, what it is compared with in the same run, and a goal."""
-
-    measure: str
-    figure: float
-    unit: str = ""
-    beside: float | None = None
-    beside_name: str = ""
-    goal: str = ""
-
-
 def main() -> None:
     """Measure what is asked for, all by default, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -113,26 +100,8 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     # A time limit from outside must not leave an agent and its trainers behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    print_table([row for part in options.part or parts for row in parts[part]()])
-
-
-def print_table(rows: list[Row]) -> None:
-    """Each figure, what it is compared with, and their ratio."""
-    print(
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"textual {version('textual')}, {COLUMNS}x{LINES} cells"
-    )
-    print(f"{'measure':39}{'figure':>10}   {'beside':29}{'':>10}{'ratio':>9}   goal (information)")
-    for row in rows:
-        line = f"{row.measure:39}{shown(row.figure, row.unit):>10}   {row.beside_name:29}"
-        if row.beside:
-            line += f"{shown(row.beside, row.unit):>10}{row.figure / row.beside:8.2f}x   {row.goal}"
-        print(line.rstrip())
-
-
-def shown(value: float, unit: str) -> str:
-    """A figure with its unit, and as many digits as mean anything."""
-    return f"{value:,.1f} {unit}" if unit and value < 100 else f"{value:,.0f} {unit}".rstrip()
+    rows = [row for part in options.part or parts for row in parts[part]()]
+    print_table(rows, f"textual {version('textual')}, {COLUMNS}x{LINES} cells")
 
 
 # --- start: first paint, a long table, memory -------------------------------------------------
@@ -479,12 +448,7 @@ def live_jobs(folder: Path) -> Iterator[Console]:
         yield console
     finally:
         console.kill_agent()
-        for directory in AgentRoot(console.root).jobs():
-            for attempt in directory.attempts():
-                # By pid, start time and boot: what has ended already is left alone.
-                if (shim := read_shim(attempt)) is not None:
-                    send_signal_to_group(shim.trainer, signal.SIGKILL)
-                    send_signal(shim.shim, signal.SIGKILL)
+        end_trainers(AgentRoot(console.root))
 
 
 if __name__ == "__main__":

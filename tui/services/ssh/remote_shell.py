@@ -51,6 +51,8 @@ class SshShell:
                 process.stdin.write(_on_stdin(script))
                 process.stdin.write_eof()
                 async for line in process.stdout:
+                    if not line:  # no line, but the end of one of the two joined streams
+                        continue
                     last = [*last, line][-_LAST_LINES:]
                     yield line.rstrip("\r\n")
                 done = await process.wait()
