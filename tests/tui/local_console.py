@@ -22,6 +22,13 @@ from tui.command_line import app
 STAND_IN = Path(__file__).parent.parent / "fakes" / "stand_in_trainer.py"
 
 
+# As from a terminal: whoever runs the tests in the background may ignore SIGINT for all of them.
+_MAIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from tui.cli import main; main()"
+)
+
+
 class Console:
     """`brightrun` as a user types it, with a home and an agent of its own."""
 
@@ -37,7 +44,7 @@ class Console:
         self.dataset.write_text(json.dumps(_document()))
 
     def popen(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", "from tui.cli import main; main()"]
+        command = [sys.executable, "-c", _MAIN]
         return subprocess.Popen(
             [*command, *map(str, arguments)],
             env=self.environment,
