@@ -116,14 +116,17 @@ class LocalHost:
                 start_new_session=True,  # Ctrl-C here must not reach it.
             )
             try:
-                await asyncio.wait_for(process.wait(), _START_TIMEOUT_S)
+                async with asyncio.timeout(_START_TIMEOUT_S):
+                    await process.wait()
             except TimeoutError as error:
-                process.kill()
-                await process.wait()
                 raise AgentUnreachable(
                     f"the agent did not start within {_START_TIMEOUT_S:.0f} s; "
                     f"see the files in {self.root}."
                 ) from error
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
             complaints.seek(0)
             lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""

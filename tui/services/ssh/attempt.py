@@ -47,13 +47,12 @@ class Attempt:
         """
         if self._before is not None or self._settings.proxy_command is None:
             return self._with_tunnel(await self._within_time(trusted, keys), self._before)
-        proxy = await ProxyCommand.start(self._settings.proxy_command)
+        proxy = ProxyCommand.start(self._settings.proxy_command)
         try:
             connection = await self._within_time(trusted, keys, proxy.socket)
             return self._with_tunnel(connection, proxy)
         except BaseException as error:
             proxy.close()
-            await proxy.wait_closed()
             if proxy.complaint and isinstance(error, asyncssh.ConnectionLost | ConnectionError):
                 raise self._proxy_failed(proxy.complaint) from error
             raise

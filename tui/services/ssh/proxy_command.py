@@ -6,8 +6,8 @@ for what the server says.
 
 from __future__ import annotations
 
-import asyncio
 import socket
+import subprocess
 import tempfile
 from contextlib import suppress
 from typing import IO, Self
@@ -15,13 +15,14 @@ from typing import IO, Self
 from shared.clean_text import clean_line
 
 _LONGEST_COMPLAINT = 300
+_DEATH_TIMEOUT_S = 1.0
 
 
 class ProxyCommand:
     """What asyncssh calls a tunnel: a connection that is given it closes it when it ends."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, ours: socket.socket, stderr: IO[bytes]
+        self, process: subprocess.Popen[bytes], ours: socket.socket, stderr: IO[bytes]
     ) -> None:
         self.socket = ours
         """Its stdin and stdout."""
@@ -31,16 +32,15 @@ class ProxyCommand:
         self._stderr = stderr
 
     @classmethod
-    async def start(cls, command: str) -> Self:
+    def start(cls, command: str) -> Self:
         """Run it by a shell, as OpenSSH does."""
         ours, theirs = socket.socketpair()
         stderr = tempfile.TemporaryFile()  # noqa: SIM115  (`close` closes it)
         try:
             with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    "/bin/sh",
-                    "-c",
-                    f"exec {command}",
+                # Not asyncio's: a process whose loop has ended would be collected by nobody.
+                process = subprocess.Popen(
+                    ["/bin/sh", "-c", f"exec {command}"],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
                     stderr=stderr,
@@ -54,7 +54,7 @@ class ProxyCommand:
         return cls(process, ours, stderr)
 
     def close(self) -> None:
-        """Kill it, unless it has ended; the event loop collects it. Twice is as good as once."""
+        """Kill it, unless it has ended. Twice is as good as once."""
         if self._stderr.closed:
             return
         self._stderr.seek(0)
@@ -62,9 +62,9 @@ class ProxyCommand:
         self.complaint = clean_line(lines[-1])[:_LONGEST_COMPLAINT] if lines else ""
         self._stderr.close()
         self.socket.close()
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):  # such as one that waits for a dead network drive
+            self._process.wait(_DEATH_TIMEOUT_S)
 
     async def wait_closed(self) -> None:
-        """Until it has ended."""
-        await self._process.wait()
+        """`close` has seen to it; asyncssh asks for this all the same."""
