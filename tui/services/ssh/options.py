@@ -30,8 +30,8 @@ class SshOptions:
     """Read only; UserKnownHostsFile of the configuration goes before."""
     connect_timeout_s: float = 15.0
     """Until the machine answers at all; for each machine on the way."""
-    login_timeout_s: float = 15.0
-    """From there until it has let us in."""
+    login_timeout_s: float = 30.0
+    """From there until it has let us in; a line may be slow, and a key may want to be touched."""
     keepalive_interval_s: float = 5.0
     keepalive_count_max: int = 3
     """So many unanswered questions end a connection, after interval * (count + 1) seconds."""
