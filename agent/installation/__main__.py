@@ -26,7 +26,6 @@ from agent.installation.environment import (
     Recipe,
     digest,
     ensure_environment,
-    own_pip_wheels,
     unpack_pip,
 )
 from agent.installation.packages import Installers, fingerprint
@@ -34,6 +33,7 @@ from agent.installation.pruning import prune
 from agent.installation.report import failed, result, step
 from agent.installation.trainer_stack import ensure_trainer
 from shared.errors import BrightRunError, InstallationFailed
+from shared.pip_wheels import own_pip_wheels
 
 _AGENT_BYTES = 150_000_000
 _AGENT_MODULES = ("fastapi", "uvicorn", "httpx", "pydantic", "websockets", "typer", "platformdirs")

@@ -19,8 +19,6 @@ from shared.errors import InstallationFailed, InvalidInput
 
 _VENV_TIMEOUT_S = 120
 _CHECK_TIMEOUT_S = 300
-_SYSTEM_PIP_WHEELS = Path("/usr/share/python-wheels")
-"""Where Debian keeps the wheels that its `ensurepip` would install."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +90,6 @@ def unpack_pip(directory: Path, wheels: Sequence[Path]) -> Path:
             archive.extractall(target)
         stamp(target)
     return target
-
-
-def own_pip_wheels() -> list[Path]:
-    """Those from which this Python's `ensurepip` would install pip."""
-    bundled = Path(shutil.__file__).parent / "ensurepip" / "_bundled"
-    return [path for place in (bundled, _SYSTEM_PIP_WHEELS) for path in place.glob("pip-*.whl")]
 
 
 def _require_space(recipe: Recipe) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from shared.number_text import many
 from tui import exit_codes
 from tui.commands.output import print_json, say_line
-from tui.commands.terminal_session import TerminalAsker
+from tui.commands.terminal_session import terminal_asker
 from tui.config import load_config
 from tui.services.doctor.checks import Finding, Verdict
 from tui.services.doctor.examination import CONSOLE, examine
@@ -34,12 +34,9 @@ async def run_doctor(host: str | None, *, as_json: bool) -> int:
     `host` is where jobs shall run; None is where they run unless their start says otherwise.
     """
     config = load_config()
-    is_person_there = sys.stdin.isatty() and sys.stderr.isatty()
     findings: list[Finding] = []
     substitute_on(sys.stdout)
-    async with aclosing(
-        examine(config, host or config.default_host, TerminalAsker() if is_person_there else None)
-    ) as coming:
+    async with aclosing(examine(config, host or config.default_host, terminal_asker())) as coming:
         async for finding in coming:
             if not as_json:
                 _print(finding, is_first=not findings or findings[-1].part != finding.part)

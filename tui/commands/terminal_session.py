@@ -20,11 +20,14 @@ _Answer = TypeVar("_Answer")
 @asynccontextmanager
 async def open_terminal_session(accept_host_key: str | None = None) -> AsyncIterator[Session]:
     """`open_session` for a command; `accept_host_key` is the fingerprint of a key to trust."""
-    is_person_there = sys.stdin.isatty() and sys.stderr.isatty()
-    asker = TerminalAsker() if is_person_there else None
     with asking():
-        async with open_session(asker=asker, accept_host_key=accept_host_key) as session:
+        async with open_session(asker=terminal_asker(), accept_host_key=accept_host_key) as session:
             yield session
+
+
+def terminal_asker() -> TerminalAsker | None:
+    """None where no person sits at the terminal."""
+    return TerminalAsker() if sys.stdin.isatty() and sys.stderr.isatty() else None
 
 
 class TerminalAsker:

@@ -11,13 +11,12 @@ from agent.installation.base import STAMP
 from agent.installation.environment import (
     Recipe,
     ensure_environment,
-    own_pip_wheels,
     unpack_pip,
 )
 from agent.installation.packages import Installers
 from shared.errors import InstallationFailed, InvalidInput
+from shared.pip_wheels import own_pip_wheels
 from tests.remote.package_index import use_index, use_no_index, write_wheel
-from tui.services.remote.payload import pip_wheel
 
 
 @pytest.fixture
@@ -109,9 +108,9 @@ def test_an_index_that_nobody_serves_is_said_to_be_out_of_reach(
 def test_where_the_python_has_no_pip_the_one_that_was_sent_installs(
     recipe: Recipe, tmp_path: Path
 ) -> None:
-    sent = pip_wheel()
-    assert sent is not None, f"{sys.executable} has ensurepip"
-    python = ensure_environment(recipe, Installers(unpack_pip(tmp_path / "pip", [sent])))
+    sent = own_pip_wheels()[:1]
+    assert sent, f"{sys.executable} has ensurepip"
+    python = ensure_environment(recipe, Installers(unpack_pip(tmp_path / "pip", sent)))
     assert subprocess.run([python, "-c", "import little"]).returncode == 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.installation.base import Base
-from agent.installation.environment import own_pip_wheels, unpack_pip
+from agent.installation.environment import unpack_pip
 from agent.installation.packages import Installers
 from agent.installation.trainer_stack import (
     MODULES,
@@ -20,6 +20,7 @@ from agent.installation.trainer_stack import (
     ensure_trainer,
     read_probe,
 )
+from shared.pip_wheels import own_pip_wheels
 from tests.remote.package_index import use_index, write_stack, write_wheel
 
 CUDA_TORCH = """

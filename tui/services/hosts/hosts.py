@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tui.config import Config
 from tui.services.hosts.host import Host
 from tui.services.hosts.local import LocalHost
@@ -57,9 +55,8 @@ class Hosts:
         return SshHost(options, base=self._config.remote_base, asker=self._asker)
 
 
-def suggested_hosts(ssh_config: Path | None = None) -> list[str]:
+def suggested_hosts() -> list[str]:
     """What a user may pick: this machine, and the names in ~/.ssh/config."""
     from tui.services.ssh.address import config_hosts
 
-    names = config_hosts() if ssh_config is None else config_hosts(ssh_config)
-    return [LOCAL, *(SSH_PREFIX + name for name in names)]
+    return [LOCAL, *(SSH_PREFIX + name for name in config_hosts())]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shlex
-from collections.abc import Callable
 from contextlib import aclosing
 
 from shared.agent_protocol import PROTOCOL_VERSION
@@ -20,7 +19,10 @@ from shared.errors import (
     InvalidInput,
     RemoteScriptFailed,
 )
-from tui.services.remote.payload import Payload, build_payload, pip_wheel
+from shared.pip_wheels import own_pip_wheels
+from tui.config import DEFAULT_REMOTE_BASE
+from tui.services.hosts.host import Step
+from tui.services.remote.payload import Payload, build_payload
 from tui.services.remote.probe import (
     new_sentinel,
     read_state,
@@ -32,20 +34,16 @@ from tui.services.remote.report import Report, Result
 from tui.services.remote.state import RemoteState, RemoteTools, RunningAgent
 from tui.services.ssh.shell import RemoteShell
 
-DEFAULT_BASE = "~/.local/share/brightrun"
-
 _INSTALL_TIMEOUT_S = 3600.0
 """The training stack is gigabytes, and the line to the index may be slow."""
 _TOOLS_TIMEOUT_S = 120.0
-
-OnStep = Callable[[str], None]
 
 
 class Bootstrap:
     """The installation under one directory of one machine."""
 
     def __init__(
-        self, shell: RemoteShell, base: str = DEFAULT_BASE, payload: Payload | None = None
+        self, shell: RemoteShell, base: str = DEFAULT_REMOTE_BASE, payload: Payload | None = None
     ) -> None:
         self._shell = shell
         self._base = base
@@ -72,7 +70,7 @@ class Bootstrap:
         finished = await self._shell.run(script, timeout_s=_TOOLS_TIMEOUT_S)
         return read_tools(finished.stdout, sentinel)
 
-    async def ensure_agent(self, on_step: OnStep) -> RunningAgent:
+    async def ensure_agent(self, on_step: Step) -> RunningAgent:
         """An agent that answers there; one of another version is replaced unless it has a job.
 
         Doing it again changes nothing. Killed at any moment, the next call completes it.
@@ -96,7 +94,7 @@ class Bootstrap:
             raise AgentOutdated(agent.version, agent.protocol, result.busy)
         return agent
 
-    async def ensure_trainer(self, on_step: OnStep) -> None:
+    async def ensure_trainer(self, on_step: Step) -> None:
         """A training stack on that machine, made once; a `trainer.json` of the user's own stays.
 
         Raises:
@@ -118,7 +116,7 @@ class Bootstrap:
         key = _trainer_key(await self._own_code())
         return state.trainer.key == key and key in state.trainer_environments
 
-    async def _install(self, what: str, state: RemoteState, on_step: OnStep) -> Result:
+    async def _install(self, what: str, state: RemoteState, on_step: Step) -> Result:
         if state.system != "Linux":
             raise InvalidInput(
                 f"the machine runs {state.system or 'an unknown system'}; the agent needs Linux."
@@ -145,14 +143,15 @@ class Bootstrap:
         return await self._run(shlex.join(arguments), code, on_step)
 
     async def _send_pip(self, base: str) -> list[str]:
-        wheel = await asyncio.to_thread(pip_wheel)
-        if wheel is None:
+        """Arguments that name a pip of this machine, for one whose Python has none."""
+        wheels = await asyncio.to_thread(own_pip_wheels)
+        if not wheels:
             return []
-        path = f"{base}/pip/{wheel.name}"
-        await self._shell.put(wheel, path)
+        path = f"{base}/pip/{wheels[0].name}"
+        await self._shell.put(wheels[0], path)
         return ["--pip", path]
 
-    async def _run(self, command: str, code: str, on_step: OnStep) -> Result:
+    async def _run(self, command: str, code: str, on_step: Step) -> Result:
         report = Report()
         # Its own words say how it ended; the script's status would say less.
         script = f"PYTHONPATH={shlex.quote(code)} {command} </dev/null 2>&1\nexit 0\n"

@@ -6,7 +6,6 @@ checkout: the same files give the same key.
 
 from __future__ import annotations
 
-import ensurepip
 import hashlib
 import importlib.metadata
 import io
@@ -20,7 +19,6 @@ from pathlib import Path
 from tui.services.remote.pins import AGENT_PACKAGES, TRAINER_PACKAGES, pinned, read_constraints
 
 _PACKAGES = ("agent", "shared")
-_DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip file can hold."""
 
@@ -66,13 +64,6 @@ def build_payload(agent_pins: str | None = None, trainer_pins: str | None = None
     files[f"{metadata}/agent-pins.txt"] = agent_pins.encode()
     files[f"{metadata}/trainer-pins.txt"] = trainer_pins.encode()
     return Payload(files)
-
-
-def pip_wheel() -> Path | None:
-    """A wheel of pip of this machine, for one whose Python has none; None if there is none here."""
-    bundled = Path(ensurepip.__file__).parent / "_bundled"
-    wheels = [path for place in (bundled, _DEBIAN_WHEELS) for path in place.glob("pip-*.whl")]
-    return wheels[0] if wheels else None
 
 
 def _files_of(package: str) -> Iterator[tuple[str, Path]]:
