@@ -7,7 +7,7 @@ know nothing of files, tokens or splits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,8 @@ class TrainingPair:
     """The assistant's answer; None where the turn is the user's and nothing is trained."""
     location: str
     """Where in the file: `line 12`, or `conversations[3].training_pairs[1]`."""
+    pair_id: str = ""
+    """As the file has it; repeats across conversations in real files. Empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +42,35 @@ class Conversation:
     """Training pairs that belong together, in the order of their turns."""
 
     conversation_id: str
-    """The outer uuid: ids inside pairs repeat across conversations."""
+    """The outer uuid: ids inside pairs repeat across conversations. Made from the place in the file
+    for shapes without ids."""
     pairs: tuple[TrainingPair, ...]
     location: str
     persona: str = ""
     emotional_arc: str = ""
     training_topic: str = ""
+    is_scaffolded: bool = False
+    """True where the file has a place for persona, arc and topic, even if they are empty."""
+    declared_turns: int | None = None
+    """`total_turns`, as the file says it; None where it says nothing."""
 
     @property
     def targets(self) -> tuple[TrainingPair, ...]:
         """The pairs that have something to train."""
         return tuple(pair for pair in self.pairs if pair.target is not None)
+
+
+@dataclass(slots=True)
+class Declared:
+    """What the file's own metadata says of its content; None and empty where it says nothing."""
+
+    conversations: int | None = None
+    pairs: int | None = None
+    """Turns without a target included, in JSONL too."""
+    personas: dict[str, int] = field(default_factory=dict)
+    """Persona key -> conversations."""
+    emotional_arcs: dict[str, int] = field(default_factory=dict)
+    training_topics: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +81,4 @@ class Dataset:
     shape: str
     """Name of the recognised shape, for people."""
     conversations: tuple[Conversation, ...]
+    declared: Declared = field(default_factory=Declared)

@@ -200,7 +200,7 @@ def test_a_line_of_jsonl_that_is_no_object_is_named(read: Read) -> None:
 
 def test_a_byte_that_is_not_utf8_is_named_with_its_line(read: Read) -> None:
     message = refusal(read, '{"conversations":\n["caf\xe9"]}'.encode("latin-1"))
-    assert "train.json: line 2: byte 0xe9 is not UTF-8" in message
+    assert "train.json: line 2, column 6: byte 0xe9 is not UTF-8" in message
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\t\n"])
@@ -218,10 +218,10 @@ def test_a_directory_or_a_missing_file_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ('{"messages": []}', 'is a JSON object with "messages"'),
+        ('{"message": []}', 'is a JSON object with "message"'),
         (
-            '{"messages": []}\n{"messages": []}\n',
-            'is JSONL, each line a JSON object with "messages"',
+            '{"prompt": "a"}\n{"prompt": "b"}\n',
+            'is JSONL, each line a JSON object with "prompt"',
         ),
         ("{}", "is a JSON object with no keys"),
         ("[\n1\n]", "is a JSON list"),
@@ -292,4 +292,4 @@ def test_deep_nesting_is_refused(read: Read, before: str) -> None:
 
 def test_a_huge_integer_is_refused_with_its_line(read: Read) -> None:
     line = '{"turn_number": ' + "9" * 5_000 + "}"
-    assert "line 2: Exceeds the limit" in refusal(read, '{"_meta": {}}\n' + line)
+    assert "line 2, column 1: Exceeds the limit" in refusal(read, '{"_meta": {}}\n' + line)
