@@ -28,12 +28,23 @@ def find_encoder(base_model: str, models_directory: Path) -> ChatEncoder | None:
     directory = models_directory / built if built else Path(base_model)
     path = directory / "tokenizer.json"
     try:
-        if not path.is_file():
-            return None
-        tokenizer = Tokenizer.from_file(str(path))
+        is_here = path.is_file()
+    except (OSError, ValueError) as error:  # A name that no path can have.
+        raise InvalidBaseModel(f"{base_model}: its tokenizer cannot be read ({error}).") from error
+    return read_encoder(path, base_model) if is_here else None
+
+
+def read_encoder(tokenizer_file: Path, base_model: str) -> ChatEncoder | None:
+    """The encoder of a `tokenizer.json`; None where no chat format of ours has its tokens.
+
+    Raises:
+        InvalidBaseModel: the file cannot be read.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
     except Exception as error:  # The tokenizers library has no error type of its own.
         raise InvalidBaseModel(f"{base_model}: its tokenizer cannot be read ({error}).") from error
     for chat_format in CHAT_FORMATS:
         if all(tokenizer.token_to_id(token) is not None for token in chat_format.special_tokens):
-            return ChatEncoder(tokenizer, chat_format)
+            return ChatEncoder(tokenizer, chat_format, is_shared=False)
     return None

@@ -82,7 +82,12 @@ class Hyperparameters(BaseModel):
     ] = 4096
     eval_fraction: Annotated[
         float,
-        Field(ge=0, le=0.5, description="Share of the conversations held out of training."),
+        Field(
+            ge=0,
+            le=0.5,
+            description="Share of the conversations held out of training; a small file holds out "
+            "more, up to 0.3, to come to ten.",
+        ),
     ] = 0.1
     seed: Annotated[
         int, Field(ge=0, le=2**32 - 1, description="Seed of initialisation, order and dropout.")

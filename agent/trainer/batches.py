@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.chat_format import IGNORED_LABEL, ChatEncoder, RenderTemplate, find_special_tokens
-from shared.dataset.checks import Severity, check_dataset, trained_rows
+from shared.dataset.checks.checker import check_dataset
 from shared.dataset.conversation import Conversation, Message
+from shared.dataset.cut_targets import trained_rows
+from shared.dataset.findings import Severity
 from shared.dataset.folding import Row
 from shared.dataset.reader import read_dataset
 from shared.dataset.split import split
@@ -92,7 +94,11 @@ def prepare(path: Path, job: JobSpec, encoder: ChatEncoder, render: RenderTempla
         train=train_examples,
         held_out=encode(held_out),
         steps=steps[:1] if job.dry_run else steps,
-        warnings=tuple(f"{item.code}: {item.message}" for item in report.findings),
+        warnings=tuple(
+            f"{item.code}: {item.message}"
+            for item in report.findings
+            if item.severity is Severity.WARNING
+        ),
     )
 
 

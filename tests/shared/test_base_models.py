@@ -8,7 +8,8 @@ import pytest
 
 from agent.trainer.tiny_llama import ensure_tiny_llama
 from shared.base_models import find_encoder
-from shared.dataset.checks import Severity, check_dataset
+from shared.dataset.checks.checker import check_dataset
+from shared.dataset.findings import Severity
 from shared.dataset.reader import read_dataset
 from shared.dataset.sample import SAMPLE_JSON
 from shared.errors import InvalidBaseModel
