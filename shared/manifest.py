@@ -99,8 +99,11 @@ def sync_directory(directory: Path) -> None:
 def write_atomic(path: Path, text: str) -> None:
     """Replace the file at `path` in one step; a reader sees the old text or the new one."""
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    _write_synced(partial, text)
-    os.replace(partial, path)
+    try:
+        _write_synced(partial, text)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
