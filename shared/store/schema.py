@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 
 from shared.lifecycle import JobStatus
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 """The newest migration. A database that says so is opened without importing Alembic."""
 
 
@@ -80,6 +81,17 @@ training_files = Table(
     Column("errors", Integer, nullable=False),
     Column("warnings", Integer, nullable=False),
     Column("checked_at", UtcDateTime, nullable=False),
+    # Null in rows that were written before there were these columns.
+    Column("shape", Text),
+    Column("targets", Integer),
+    Column("longest_tokens", BigInteger),
+    Column("base_model", Text),
+    Column("tokens_are_estimated", Boolean),
+    Column("finding_counts", JSON(none_as_null=True)),
+    # Null for a file that is no merged set.
+    Column("merged_from", JSON(none_as_null=True)),
+    # Some 100 kB: read only where it is asked for.
+    Column("report", JSON(none_as_null=True)),
 )
 
 training_jobs = Table(

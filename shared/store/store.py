@@ -7,17 +7,16 @@ status is the fold of the records, and once it is final it stays.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Table, func, insert, or_, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import func, insert, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.agent_protocol import Health, MachineFacts
 from shared.errors import InvalidJobSpec, StoreError, UnknownJob
@@ -34,14 +33,14 @@ from shared.job_state import JobState, fold
 from shared.lifecycle import FINAL_STATUSES, JobStatus
 from shared.store import rows
 from shared.store.cursor import records_after
-from shared.store.engine import READS_ONLY, create_engine, migrate
+from shared.store.database import Database
+from shared.store.engine import create_engine, migrate
 from shared.store.failures import translated
 from shared.store.record_writer import RecordWriter
 from shared.store.schema import (
     hosts,
     job_events,
     model_artifacts,
-    training_files,
     training_jobs,
     training_metrics_history,
 )
@@ -49,13 +48,13 @@ from shared.store.stored import (
     Applied,
     MetricsPoint,
     StoredArtifact,
-    StoredFile,
     StoredHost,
     StoredJob,
     latest_by_step,
 )
+from shared.store.training_files import TrainingFiles
 from shared.store.uninterrupted import ended, uninterrupted
-from shared.store.upsert import insert_into, upsert_into
+from shared.store.upsert import insert_into
 
 _Event = TypeVar("_Event", bound=BaseModel)
 
@@ -72,11 +71,11 @@ async def open_store(where: str | Path) -> AsyncIterator[Store]:
     try:
         with translated(name):
             await migrate(engine, name)
-        store = Store(engine, name)
+        database = Database(engine, name)
         try:
-            yield store
+            yield Store(database)
         finally:
-            await ended(store.transactions)
+            await ended(database.transactions)
     finally:
         await engine.dispose()
 
@@ -84,12 +83,11 @@ async def open_store(where: str | Path) -> AsyncIterator[Store]:
 class Store:
     """Reads and writes of the console; every method is one transaction."""
 
-    def __init__(self, engine: AsyncEngine, where: str) -> None:
-        self._engine = engine
-        self._where = where
-        self._records = RecordWriter(engine.dialect)
-        self.transactions: set[asyncio.Future[Any]] = set()
-        self._turn = asyncio.Lock()
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.training_files = TrainingFiles(database)
+        self.transactions = database.transactions
+        self._records = RecordWriter(database.engine.dialect)
 
     @uninterrupted
     async def add_job(
@@ -104,7 +102,7 @@ class Store:
         """
         now = utc_now()
         job = StoredJob(spec, JobState(), host, retry_of, None, created_at=now, updated_at=now)
-        async with self._writing() as connection:
+        async with self.database.writing() as connection:
             known = await _find(connection, spec.job_id)
             if known is None:
                 await connection.execute(insert(training_jobs), rows.job_row(job))
@@ -123,7 +121,7 @@ class Store:
         Raises:
             UnknownJob: none, or several.
         """
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             exact = await _find(connection, job_id)
             if exact is not None:
                 return exact
@@ -146,7 +144,7 @@ class Store:
         )
         if wanted := [status.value for status in statuses]:
             query = query.where(training_jobs.c.status.in_(wanted))
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             return [rows.job_of(row) for row in (await connection.execute(query)).mappings()]
 
     @uninterrupted
@@ -156,13 +154,13 @@ class Store:
         query = select(columns.id, columns.updated_at).order_by(
             columns.created_at.desc(), columns.id.desc()
         )
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             return {row.id: row.updated_at for row in await connection.execute(query)}
 
     @uninterrupted
     async def job_hosts(self) -> set[str]:
         """The hosts that any job was ever meant for."""
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             return set(await connection.scalars(select(training_jobs.c.host).distinct()))
 
     @uninterrupted
@@ -175,7 +173,7 @@ class Store:
             ProtocolError: a gap, or a record of another job; nothing was written.
             UnknownJob: the store has no such job.
         """
-        async with self._writing() as connection:
+        async with self.database.writing() as connection:
             job = await _find(connection, job_id, lock=True)
             if job is None:
                 raise UnknownJob(f"there is no job {job_id!r}.")
@@ -196,7 +194,7 @@ class Store:
         detail: str,
     ) -> StoredJob:
         """End a job that no agent has ever accepted; a job that is final stays as it is."""
-        async with self._writing() as connection:
+        async with self.database.writing() as connection:
             job = await _find(connection, job_id, lock=True)
             if job is None:
                 raise UnknownJob(f"there is no job {job_id!r}.")
@@ -229,7 +227,7 @@ class Store:
         )
         if without_metrics:
             query = query.where(columns.kind != Metrics.model_fields["kind"].default)
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [rows.record_of(row) for row in reversed(found)]
 
@@ -243,7 +241,7 @@ class Store:
             .where(columns.training_job_id == job_id)
             .order_by(columns.step, columns.attempt)
         )
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return latest_by_step(MetricsPoint(**row) for row in found)
 
@@ -255,48 +253,34 @@ class Store:
             .where(model_artifacts.c.training_job_id == job_id)
             .order_by(model_artifacts.c.attempt.desc())
         )
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [StoredArtifact(**row) for row in found]
-
-    @uninterrupted
-    async def record_file(self, file: StoredFile) -> None:
-        """Remember a checked training file; the same content again replaces what was known."""
-        async with self._writing() as connection:
-            await self._upsert(connection, training_files, [asdict(file)])
-
-    @uninterrupted
-    async def files(self) -> list[StoredFile]:
-        """The training files that were checked here, last checked first."""
-        query = select(training_files).order_by(training_files.c.checked_at.desc())
-        async with self._reading() as connection:
-            found = (await connection.execute(query)).mappings().all()
-        return [StoredFile(**row) for row in found]
 
     @uninterrupted
     async def record_contact(self, name: str, health: Health, facts: MachineFacts | None) -> None:
         """Remember what the host's agent says of itself and its machine."""
         row = rows.contact_row(name, health, facts, utc_now())
-        async with self._writing() as connection:
-            await self._upsert(connection, hosts, [row])
+        async with self.database.writing() as connection:
+            await self.database.upsert(connection, hosts, [row])
 
     @uninterrupted
     async def record_no_contact(self, name: str, reason: str) -> None:
         """Remember that the host did not answer; what was known of it stays."""
         now = utc_now()
-        statement = insert_into(hosts, self._engine.dialect.name)
+        statement = insert_into(hosts, self.database.dialect)
         first = func.coalesce(hosts.c.unreachable_since, statement.excluded.unreachable_since)
         changed = {"last_error": reason, "last_error_at": now, "unreachable_since": first}
         statement = statement.on_conflict_do_update(index_elements=["name"], set_=changed)
         row = {"name": name, "last_error": reason, "last_error_at": now, "unreachable_since": now}
-        async with self._writing() as connection:
+        async with self.database.writing() as connection:
             await connection.execute(statement, [row])
 
     @uninterrupted
     async def hosts(self) -> list[StoredHost]:
         """Every host that was ever looked at, by name."""
         query = select(hosts).order_by(hosts.c.name)
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [rows.host_of(row) for row in found]
 
@@ -311,29 +295,7 @@ class Store:
                 continue  # What was verified is not what was saved: no adapter to speak of.
             evaluated = await _last_event(connection, record, Evaluation)
             row = rows.artifact_row(job, saved, record, evaluated)
-            await self._upsert(connection, model_artifacts, [row])
-
-    async def _upsert(
-        self, connection: AsyncConnection, table: Table, alike: list[dict[str, Any]]
-    ) -> None:
-        """Insert rows of the same columns; one whose primary key is there overwrites those."""
-        statement = upsert_into(table, tuple(alike[0]), self._engine.dialect.name)
-        await connection.execute(statement, alike)
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        # SQLite's own waiting looks again after ever longer naps, and who waits longest may starve.
-        async with self._turn:
-            with translated(self._where):
-                async with self._engine.begin() as connection:
-                    yield connection
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        engine = self._engine.execution_options(**{READS_ONLY: True})
-        with translated(self._where):
-            async with engine.connect() as connection:
-                yield connection
+            await self.database.upsert(connection, model_artifacts, [row])
 
 
 async def _find(

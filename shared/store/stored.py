@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -105,8 +105,19 @@ class StoredArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class MergedSource:
+    """A file that went into a merged training set."""
+
+    sha256: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A training file as it was when it was last checked, named by its content."""
+    """A training file as it was when it was last checked, named by its content.
+
+    Fields with a default are unknown where an earlier version wrote them down.
+    """
 
     sha256: str
     name: str
@@ -119,6 +130,29 @@ class StoredFile:
     errors: int
     warnings: int
     checked_at: datetime
+    shape: str = ""
+    targets: int | None = None
+    longest_tokens: int | None = None
+    base_model: str = ""
+    """Whose tokens were counted."""
+    tokens_are_estimated: bool = False
+    finding_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Severity -> code -> how many."""
+    merged_from: tuple[MergedSource, ...] = ()
+    """Empty for a file that is no merged set."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**asdict(self), "checked_at": self.checked_at.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class FileUse:
+    """A job that was given a training file."""
+
+    job_id: str
+    name: str
+    status: JobStatus
 
 
 @dataclass(frozen=True, slots=True)

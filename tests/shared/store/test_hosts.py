@@ -4,9 +4,7 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, insert
+from sqlalchemy import insert
 
 from shared.agent_protocol import GpuFacts, Health, MachineFacts
 from shared.events import utc_now
@@ -15,6 +13,7 @@ from shared.store import rows
 from shared.store.schema import training_jobs
 from shared.store.store import Store, open_store
 from shared.store.stored import StoredHost, StoredJob
+from tests.shared.store.earlier_version import database_at
 from tests.shared.store.journal import job_spec
 
 HEALTH = Health(
@@ -129,24 +128,13 @@ async def test_facts_of_another_version_are_unknown_and_no_error(
 
 
 async def test_a_database_from_before_hosts_keeps_its_jobs(database: Path) -> None:
-    _make_first_version(database)
+    with database_at(database, "0001") as connection:
+        now = utc_now()
+        job = StoredJob(job_spec(), JobState(), "local", None, None, now, now)
+        connection.execute(insert(training_jobs), rows.job_row(job))
 
     async with open_store(database) as store:
         assert [job.job_id for job in await store.list_jobs()] == ["job-one"]
         assert await store.hosts() == []
         await store.record_contact("local", HEALTH, FACTS)
         assert (await only_host(store)).facts == FACTS
-
-
-def _make_first_version(database: Path) -> None:
-    database.parent.mkdir()
-    engine = create_engine(f"sqlite:///{database}")
-    with engine.begin() as connection:
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", "shared.store:migrations")
-        config.set_main_option("path_separator", "os")
-        command.upgrade(config, "0001")
-        now = utc_now()
-        job = StoredJob(job_spec(), JobState(), "local", None, None, now, now)
-        connection.execute(insert(training_jobs), rows.job_row(job))
-    engine.dispose()

@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidJobSpec, ProtocolError, StoreError, UnknownJob
-from shared.events import utc_now
 from shared.job_state import fold
 from shared.lifecycle import JobStatus, StopReason
 from shared.store.store import Store, open_store
-from shared.store.stored import StoredFile
 from tests.shared.store.journal import (
     completed_job,
     ended,
@@ -254,26 +252,6 @@ async def test_a_job_is_found_by_the_beginning_of_its_id_if_only_one_fits(store:
     for unknown in ("nothing", "", "%", "_026"):
         with pytest.raises(UnknownJob):
             await store.get_job(unknown)
-
-
-async def test_a_checked_file_is_remembered_by_its_content(store: Store) -> None:
-    file = StoredFile(
-        sha256="c" * 64,
-        name="train.json",
-        path="/data/train.json",
-        size_bytes=10,
-        conversations=3,
-        turns=12,
-        trained_targets=6,
-        tokens=900,
-        errors=0,
-        warnings=1,
-        checked_at=utc_now(),
-    )
-    await store.record_file(file)
-    await store.record_file(file)
-
-    assert await store.files() == [file]
 
 
 _WRITER = """
