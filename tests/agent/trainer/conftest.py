@@ -41,6 +41,11 @@ MakeAttempt = Callable[..., AttemptDirectory]
 @pytest.fixture
 def make_attempt(tmp_path: Path, models_directory: Path, short_dataset: Path) -> MakeAttempt:
     """`make_attempt(job_id, hyperparameters={...}, dataset=..., **spec)`: attempt 1, to be run."""
+    return attempts_in(tmp_path, models_directory, short_dataset)
+
+
+def attempts_in(folder: Path, models_directory: Path, short_dataset: Path) -> MakeAttempt:
+    """What makes attempts below `folder`."""
 
     def make(
         job_id: str = "short-job",
@@ -48,7 +53,7 @@ def make_attempt(tmp_path: Path, models_directory: Path, short_dataset: Path) ->
         dataset: Path = short_dataset,
         **values: Any,
     ) -> AttemptDirectory:
-        root = AgentRoot(tmp_path)
+        root = AgentRoot(folder)
         reference = DatasetReference.of(dataset)
         stored = store_dataset(dataset, root.datasets_path, reference)
         job = build_job_spec(
