@@ -188,6 +188,14 @@ class BrightRunApp(CrashSafeApp[None]):
 
         self.push_screen(MachinesScreen(self.session))
 
+    def open_datasets(self) -> None:
+        """The training files that were checked here."""
+        if self.session is None:
+            return
+        from tui.screens.datasets import DatasetsScreen
+
+        self.push_screen(DatasetsScreen(self.session))
+
     def _on_new_job(self, job_id: str | None) -> None:
         if job_id is not None:
             self.look_for_jobs()

@@ -6,16 +6,16 @@ nor httpx. The commands themselves are in `tui/commands/`.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from shared.lifecycle import JobStatus
 from tui import exit_codes
+from tui.command_options import AsJson, CutTargets, Job, Model, OverLong, finish
 from tui.commands.completion import complete_job_id
+from tui.dataset_command_line import dataset_app
 
 app = typer.Typer(
     name="brightrun",
@@ -29,33 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-dataset_app = typer.Typer(help="Looks into training files.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
-
-Job = Annotated[
-    str,
-    typer.Argument(
-        metavar="JOB",
-        help="A job's id, or the beginning of one.",
-        autocompletion=complete_job_id,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; messages on stderr.")]
-Model = Annotated[
-    str, typer.Option(help="Base model: tiny, smollm2, a directory, or a model id of the hub.")
-]
-
-
-def finish(command: Coroutine[Any, Any, int], interrupted: str = "interrupted.") -> None:
-    """Run a command to its exit code; Ctrl-C says `interrupted` and returns 130."""
-    import asyncio
-
-    try:
-        code = asyncio.run(command)
-    except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
-        code = exit_codes.INTERRUPTED
-    raise typer.Exit(code)
 
 
 def _print_version(wanted: bool) -> None:
@@ -121,7 +95,10 @@ def demo(
 
 @app.command()
 def start(
-    dataset: Annotated[Path, typer.Option(help="The training file.")],
+    dataset: Annotated[
+        list[Path],
+        typer.Option(help="The training file; given again, files are merged into one set."),
+    ],
     preset: Annotated[
         Literal["conservative", "balanced", "aggressive"], typer.Option(help="Starting point.")
     ] = "balanced",
@@ -158,19 +135,15 @@ def start(
         bool, typer.Option("--dry-run", help="Up to the first step, on ten examples; no adapter.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Watch it once it is started.")] = False,
-    cut_targets: Annotated[
-        Literal["exclude", "train"], typer.Option(help="Answers that end in mid-sentence.")
-    ] = "exclude",
-    over_long: Annotated[
-        Literal["refuse", "exclude"], typer.Option(help="Longer than max_seq_length.")
-    ] = "refuse",
+    cut_targets: CutTargets = "exclude",
+    over_long: OverLong = "refuse",
     as_json: AsJson = False,
 ) -> None:
     """Check a training file and start a job on it."""
     from tui.commands.start import StartOptions, start_job
 
     options = StartOptions(
-        dataset=dataset,
+        datasets=tuple(dataset),
         hyperparameters=tuple(set_ or ()),
         watch=watch,
         host=host,
@@ -297,19 +270,3 @@ def doctor(
     from tui.commands.doctor import run_doctor
 
     finish(run_doctor(host, as_json=as_json))
-
-
-@dataset_app.command("check")
-def dataset_check(
-    file: Annotated[Path, typer.Argument(help="The training file.")],
-    model: Model = "tiny",
-    max_seq_length: Annotated[int, typer.Option(min=64, help="Longest conversation.")] = 4096,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say what is in a training file, and what is wrong with it. Exit 2 on errors."""
-    from tui.commands.dataset_check import check_file
-
-    raise typer.Exit(
-        check_file(file, model=model, max_seq_length=max_seq_length, strict=strict, as_json=as_json)
-    )

@@ -27,6 +27,11 @@ class Config:
         return self.home / "brightrun.db"
 
     @property
+    def training_sets_path(self) -> Path:
+        """Where sets that were merged of several training files are kept."""
+        return self.home / "training-sets"
+
+    @property
     def known_hosts_path(self) -> Path:
         """Host keys that were accepted here; ~/.ssh/known_hosts is only read."""
         return self.home / "known_hosts"

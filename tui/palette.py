@@ -18,7 +18,7 @@ Command = tuple[str, str, Callable[[], None]]
 
 
 class ConsoleCommands(Provider):
-    """Opens any job by its name or id, starts a new one, and shows the machines."""
+    """Opens any job by its name or id, starts a new one, and shows datasets and machines."""
 
     async def discover(self) -> Hits:
         for name, help_text, run in self._commands():
@@ -34,6 +34,7 @@ class ConsoleCommands(Provider):
     def _commands(self) -> Iterator[Command]:
         app = cast("BrightRunApp", self.app)
         yield "New job", "Choose a dataset and start", app.open_new_job
+        yield "Datasets", "The training files that were checked here", app.open_datasets
         yield "Hosts", "The machines that jobs run on", app.open_machines
         for news in list(app.news.values()):
             name = f"Open {clean_line(news.job.spec.name)} ({news.job.job_id})"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import update
 
 from shared import events
+from shared.dataset.findings import Finding, Severity
+from shared.dataset.sample import SAMPLE_JSON
 from shared.events import JournalRecord
 from shared.job_spec import DatasetReference, JobSpec
 from shared.lifecycle import Activity, JobStatus, StopReason
 from shared.store.schema import training_jobs
 from shared.store.store import Store, open_store
+from tui.services.dataset_check import CheckSettings, check_training_file
+from tui.services.dataset_registry import stored_file
 
 MODEL = "meta-llama/Meta-Llama-3-70B-Instruct"
 STEPS = 141
@@ -151,6 +156,30 @@ async def fill(home: Path) -> None:
             journal.train(1, last)
             journal.end(reason, detail)
             await store.apply_records(job_id, journal.records)
+        await _add_training_file(store)
+
+
+async def _add_training_file(store: Store) -> None:
+    """The one that the jobs were given; it is not there any more."""
+    checked = check_training_file(SAMPLE_JSON, CheckSettings("tiny"), None)
+    file = stored_file(checked)
+    name = "EQ-12.json"
+    known = replace(file, sha256="b" * 64, name=name, path=f"/data/{name}", checked_at=_CHECKED)
+    report = replace(checked.report, findings=(_CUT,), finding_counts={Severity.WARNING: {"x": 1}})
+    await store.training_files.record(replace(known, warnings=1), report)
+
+
+_CHECKED = datetime(2026, 11, 19, 14, 0, tzinfo=UTC)
+_CUT = Finding(
+    Severity.WARNING,
+    "cut_target",
+    "the target ends in mid-sentence.",
+    "Complete it.",
+    "7f6b",
+    4,
+    "conversations[2].training_pairs[3]",
+    "and then we can \\",
+)
 
 
 _OOM, _OOM_DETAIL = StopReason.OUT_OF_MEMORY, "CUDA out of memory: 78.3 of 80.0 GB"
@@ -161,6 +190,6 @@ async def _add(store: Store, job_id: str, name: str, tags: tuple[str, ...]) -> N
     spec = JobSpec(job_id=job_id, name=name, tags=tags, dataset=dataset, base_model=MODEL)
     await store.add_job(spec, "local")
     created_at = datetime.strptime(job_id[:13], "%Y%m%d-%H%M").replace(tzinfo=UTC)
-    async with store._engine.begin() as connection:
+    async with store.database.writing() as connection:
         where = training_jobs.c.id == job_id
         await connection.execute(update(training_jobs).where(where).values(created_at=created_at))

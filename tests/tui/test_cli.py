@@ -78,7 +78,7 @@ def document(answer: str, conversation_id: str = "c1") -> dict[str, object]:
 
 def _conversation(conversation_id: str, answer: str) -> dict[str, object]:
     pair = {
-        "id": "p1",
+        "id": f"{conversation_id}_turn1",
         "conversation_id": conversation_id,
         "turn_number": 1,
         "system_prompt": "Be kind.",
@@ -250,9 +250,9 @@ def test_checking_a_dataset_tells_by_its_exit_code(brightrun: Brightrun, tmp_pat
     assert brightrun("dataset", "check", path).code == 2
 
     path.write_text("{")
-    code, _, err = brightrun("dataset", "check", path)
+    code, out, _ = brightrun("dataset", "check", path)
     assert code == 2
-    assert str(path) in err
+    assert str(path) in out
 
 
 def test_a_checked_dataset_as_json_is_data_only(brightrun: Brightrun, tmp_path: Path) -> None:

@@ -148,6 +148,17 @@ async def machines(opened: ConsolePilot) -> None:
     await opened.until_seen("no agent yet")
 
 
+async def datasets(opened: ConsolePilot) -> None:
+    await opened.press("d")
+    await opened.until_seen("EQ-12.json")
+
+
+async def dataset(opened: ConsolePilot) -> None:
+    await datasets(opened)
+    await opened.press("enter")
+    await opened.until_seen("conversations    28")
+
+
 async def host_key(opened: ConsolePilot) -> None:
     fingerprint = "SHA256:uNiVztksCsDhcc0u9e8BrrQXVUpKZIDTMczCvj3tD2s"
     await opened.app.push_screen(HostKeyScreen("ssh:me@gpu:2222", "ssh-ed25519", fingerprint))
@@ -178,6 +189,8 @@ async def help_panel(opened: ConsolePilot) -> None:
         new_job,
         review,
         machines,
+        datasets,
+        dataset,
         host_key,
         passphrase,
         help_panel,

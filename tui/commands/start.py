@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.errors import InvalidDataset, InvalidJobSpec
+from rich.text import Text
+
+from shared.clean_text import clean_line
+from shared.errors import DatasetChanged, InvalidDataset, InvalidJobSpec
 from shared.job_spec import DatasetReference, JobSpec, build_job_spec
+from shared.store.store import Store
+from shared.store.stored import MergedSource
 from tui import exit_codes
+from tui.commands.counting import counting_encoder
 from tui.commands.dataset_check import print_report
 from tui.commands.output import print_json, say_line
 from tui.commands.steps import shown_steps
@@ -16,8 +22,10 @@ from tui.commands.terminal_session import open_terminal_session
 from tui.commands.watch import watch_in
 from tui.config import load_config
 from tui.services import jobs
+from tui.services.dataset_check import CheckedFile, check_training_file, readable, settings_of
+from tui.services.dataset_registry import change_since_check, record_check
 from tui.services.hosts.names import LOCAL, checked_host_name
-from tui.services.inspection import inspect_file
+from tui.services.training_sets import make_training_set, merged_in_words
 
 _FINDINGS_SHOWN = 20
 
@@ -26,7 +34,8 @@ _FINDINGS_SHOWN = 20
 class StartOptions:
     """What was typed. `values` are fields of the job spec; None where nothing was given."""
 
-    dataset: Path
+    datasets: tuple[Path, ...]
+    """Several are merged into one training set."""
     hyperparameters: tuple[str, ...]
     values: dict[str, Any]
     host: str | None = None
@@ -39,31 +48,25 @@ class StartOptions:
 async def start_job(options: StartOptions) -> int:
     """Check, write down, hand over; then watch, if that was asked for."""
     host = checked_host_name(options.host or load_config().default_host)
-    spec = build_spec(options, host)
-    report = inspect_file(
-        options.dataset,
-        base_model=spec.base_model,
-        max_seq_length=spec.hyperparameters.max_seq_length,
-        cut_targets=spec.cut_targets,
-        over_long=spec.over_long,
-        host=host,
-    )
+    path, sources = _training_file(options)
+    spec = build_spec(options, path, host)
+    checked = _check(path, spec, host)
+    report = checked.report
     print_report(report, most_findings=_FINDINGS_SHOWN, as_json=options.as_json)
     if report.has_errors:
-        raise InvalidDataset(f"{options.dataset}: has errors; nothing was started.")
+        raise InvalidDataset(f"{path}: has errors; nothing was started.")
     async with open_terminal_session(options.accept_host_key) as session:
+        await _record(session.store, checked, sources, as_json=options.as_json)
         with shown_steps(host) as on_step:
-            started = await jobs.start_job(
-                session, options.dataset, spec, report, host=host, on_step=on_step
-            )
+            started = await jobs.start_job(session, path, spec, report, host=host, on_step=on_step)
         _say_outcome(started, options)
         if options.watch:
             return await watch_in(session, spec.job_id, as_json=options.as_json)
     return exit_codes.OK
 
 
-def build_spec(options: StartOptions, host: str = LOCAL) -> JobSpec:
-    """The complete spec of what was typed, for a job on this host.
+def build_spec(options: StartOptions, path: Path, host: str = LOCAL) -> JobSpec:
+    """The complete spec of what was typed, for a job on this host with the training file at `path`.
 
     Raises:
         InvalidInput: a value that is unknown or out of range, or a file that cannot be read.
@@ -71,9 +74,36 @@ def build_spec(options: StartOptions, host: str = LOCAL) -> JobSpec:
     given = {name: value for name, value in options.values.items() if value is not None}
     if given.get("base_model") is not None:
         given["base_model"] = _base_model(given["base_model"], host)
-    given.setdefault("name", options.dataset.stem[:100].ljust(3, "-"))
+    given.setdefault("name", path.stem[:100].ljust(3, "-"))
     given["hyperparameters"] = dict(map(_parse_setting, options.hyperparameters))
-    return build_job_spec(DatasetReference.of(options.dataset), given, where="start")
+    return build_job_spec(DatasetReference.of(path), given, where="start")
+
+
+def _check(path: Path, spec: JobSpec, host: str) -> CheckedFile:
+    checked = check_training_file(path, settings_of(spec), counting_encoder(spec.base_model, host))
+    if readable(checked) != spec.dataset:
+        raise DatasetChanged(f"{path}: changed while it was read. Start again.")
+    return checked
+
+
+def _training_file(options: StartOptions) -> tuple[Path, tuple[MergedSource, ...]]:
+    """The one that was typed, or the set that is made of several, and what it was made of."""
+    if len(options.datasets) == 1:
+        return options.datasets[0], ()
+    made = make_training_set(options.datasets, load_config().training_sets_path)
+    say_line(merged_in_words(made), as_json=options.as_json)
+    return made.path, made.sources
+
+
+async def _record(
+    store: Store, checked: CheckedFile, sources: tuple[MergedSource, ...], *, as_json: bool
+) -> None:
+    """Write the check down, and say what has changed in the file since the last one."""
+    change = await change_since_check(store, checked)
+    await record_check(store, checked, sources)
+    if change:
+        words = clean_line(f"{checked.path} {change}.")
+        say_line(Text(words, "yellow"), as_json=as_json)
 
 
 def _say_outcome(started: jobs.Started, options: StartOptions) -> None:

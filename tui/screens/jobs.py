@@ -49,6 +49,7 @@ class JobsScreen(JobScreenBase):
         Binding("slash", "search", "Search", key_display="/"),
         Binding("v", "next_filter", "Filter", tooltip="Show all, active, completed ..."),
         Binding("s", "next_sort", "Sort", show=False),
+        Binding("d", "datasets", "Datasets", tooltip="The training files that were checked here"),
         Binding("h", "machines", "Hosts", tooltip="The machines that jobs run on"),
         Binding("escape", "end_search", "End search", show=False),
     ]
@@ -161,6 +162,10 @@ class JobsScreen(JobScreenBase):
     def action_new_job(self) -> None:
         """The form for a new job."""
         self.console.open_new_job()
+
+    def action_datasets(self) -> None:
+        """The training files that were checked here."""
+        self.console.open_datasets()
 
     def action_machines(self) -> None:
         """The machines that jobs run on."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -14,23 +13,17 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
-from textual.widget import Widget
 from textual.widgets import Button, Footer, Static
 
-from shared.clean_text import clean_line
-from shared.errors import BrightRunError, InvalidInput, StoreError
+from shared.errors import InvalidInput, StoreError
 from tui.screens.confirm import ConfirmScreen
-from tui.screens.console_screen import ConsoleScreen
-from tui.screens.review import ReviewScreen
+from tui.screens.datasets import DatasetsScreen
+from tui.screens.launch_screen import LaunchScreen
+from tui.screens.open_preview import open_preview
 from tui.services.hosts.choices import host_choices
-from tui.services.job_starter import JobStarter
 from tui.services.path_completion import recent_files
-from tui.services.preview import Prepared, Preview, Previewer
 from tui.services.session import Session
-from tui.services.speed import known_speed
-from tui.services.ssh.asker import asking
 from tui.views.job_draft import JobDraft
-from tui.views.job_review import review_lines
 from tui.views.job_summary import Counted, asked, blockers, file_problems, headline
 from tui.widgets.findings_list import FindingsList
 from tui.widgets.job_form import JobForm
@@ -39,11 +32,9 @@ from tui.widgets.start_bar import StartBar
 
 _DEBOUNCE_S = 0.3
 _SUBTITLE = " · nothing is started before a review"
-_READING = "reading and hashing the training file …"
-_STARTING = "starting …"
 
 
-class NewJobScreen(ConsoleScreen[str | None]):
+class NewJobScreen(LaunchScreen):
     """Gives the id of the job that was started, or None."""
 
     HELP = """
@@ -77,7 +68,9 @@ class NewJobScreen(ConsoleScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "review", "Review & start"),
         Binding("f2", "toggle_outlook", "Summary"),
+        Binding("f3", "findings", "Findings", tooltip="Enter on one opens its conversation"),
         Binding("f5", "count", "Check again", tooltip="Read the training file again"),
+        Binding("ctrl+o", "pick", "Files", tooltip="Take a training file that was checked before"),
         Binding("escape", "back", "Back"),
         Binding("q", "back", show=False),  # Not the app's: it would ask nothing.
     ]
@@ -95,48 +88,13 @@ class NewJobScreen(ConsoleScreen[str | None]):
         files: list[str]
         hosts: list[str]
 
-    @dataclass
-    class ReadyForReview(Message):
-        """A complete job, of the file as it is now."""
-
-        prepared: Prepared
-        counted: Counted
-
-    @dataclass
-    class Refused(Message):
-        """It could not be prepared or started; the form is as it was."""
-
-        error: BrightRunError
-
-    @dataclass
-    class Stepped(Message):
-        """What is being done about the host."""
-
-        step: str
-
-    @dataclass
-    class Started(Message):
-        """The agent has it."""
-
-        job_id: str
-
     def __init__(self, session: Session, draft: JobDraft | None = None) -> None:
-        super().__init__()
-        self._session = session
+        super().__init__(session)
         self._first_draft = draft or JobDraft()
-        self._previewer = Previewer()
-        self._starter = JobStarter(session)
         self._form = JobForm(self._first_draft)
         self._counted = Counted(self._first_draft)
         self._outlook = JobOutlook(self._counted)
         self._timer: Timer | None = None
-        self._busy = ""
-        """What is being done about the start; empty while the form can be used."""
-        self._step = ""
-        """The part of it that the host is at, once it tells."""
-        self._focus_before: Widget | None = None
-        self._error = ""
-        """Why the last start failed, until something is changed."""
 
     def compose(self) -> ComposeResult:
         yield Static(Content.assemble(("New job", "bold $text"), _SUBTITLE), id="title")
@@ -152,9 +110,6 @@ class NewJobScreen(ConsoleScreen[str | None]):
         self.action_count()
         self._draw()
 
-    def on_unmount(self) -> None:
-        self._previewer.close()
-
     def on_resize(self) -> None:
         self.refresh_bindings()
 
@@ -164,7 +119,7 @@ class NewJobScreen(ConsoleScreen[str | None]):
 
     @on(JobForm.Changed)
     def _on_changed(self) -> None:
-        self._error = ""
+        self.forget_error()
         if self._timer is not None:
             self._timer.stop()
         if self._counted.is_of(self._form.draft):
@@ -177,9 +132,8 @@ class NewJobScreen(ConsoleScreen[str | None]):
     async def action_count(self) -> None:
         """Look at the file as it is now."""
         draft = self._form.draft
-        preview = await self._previewer.preview(asked(draft))
-        speed = await known_speed(self._session.store, preview.base_model, draft.host_name)
-        self.post_message(self.CountsReady(Counted(draft, preview, speed)))
+        preview = await self.previewer.preview(asked(draft))
+        self.post_message(self.CountsReady(await self.counted(draft, preview)))
 
     @on(CountsReady)
     def _on_counts_ready(self, message: CountsReady) -> None:
@@ -188,7 +142,7 @@ class NewJobScreen(ConsoleScreen[str | None]):
 
     @work(group="known")
     async def _look_for_known(self) -> None:
-        store = self._session.store
+        store = self.session.store
         with suppress(StoreError):  # Only a convenience; a start would say what is wrong.
             self.post_message(self.Known(await recent_files(store), await host_choices(store)))
 
@@ -208,25 +162,27 @@ class NewJobScreen(ConsoleScreen[str | None]):
         reasons = blockers(self._form.draft, preview)
         self._form.show_found(file_problems(preview))
         self.query_one(StartBar).show(
-            busy=self._step or self._busy,
-            error=self._error,
+            busy=self.doing,
+            error=self.last_error,
             reasons=reasons,
             is_counting=preview is None,
         )
 
-    def _set_busy(self, busy: str, error: str = "") -> None:
-        if busy and not self._busy:
-            self._focus_before = self.focused
-        self._busy, self._step, self._error = busy, "", error
-        self._form.disabled = bool(busy)
+    def draw_start(self) -> None:
+        self._form.disabled = bool(self.doing)
         self._draw_status()
-        if not busy and self._focus_before is not None:
-            self._focus_before.focus()
+
+    def show_counted(self, counted: Counted) -> None:
+        self._counted = counted
+        self._draw()
+
+    def show_reasons(self) -> None:
+        self._show_outlook(True)
 
     @on(Button.Pressed, "#review")
     def action_review(self) -> None:
         """Prepare the job as it stands and show all of it, unless something is wrong."""
-        if self._busy:
+        if self.doing:
             return
         problems = self._form.draft.problems()
         if problems:
@@ -235,74 +191,36 @@ class NewJobScreen(ConsoleScreen[str | None]):
             self._form.go_to(field)
             self.complain(InvalidInput(f"{field}: {problems[field]}"))
             return
-        self._set_busy(_READING)
-        self._prepare(self._form.draft)
-
-    @work(group="start", exclusive=True)
-    async def _prepare(self, draft: JobDraft) -> None:
-        try:
-            prepared = await self._previewer.prepare(draft.dataset, draft.values(), draft.host_name)
-        except BrightRunError as error:
-            self.post_message(self.Refused(error))
-        else:
-            preview = Preview(prepared.spec.base_model, prepared.report, prepared.plan)
-            speed = await known_speed(self._session.store, preview.base_model, draft.host_name)
-            counted = Counted(draft, preview, speed)
-            self.post_message(self.ReadyForReview(self._starter.continued(prepared), counted))
-
-    @on(ReadyForReview)
-    def _on_ready_for_review(self, message: ReadyForReview) -> None:
-        if self._busy != _READING:
-            return  # Given up in the meantime.
-        self._counted = counted = message.counted
-        self._draw()
-        if reasons := blockers(counted.draft, counted.preview):
-            self._set_busy("", f"cannot be started: {reasons[0]}")
-            self._show_outlook(True)
-            self.complain(InvalidInput(self._error))
-            return
-        lines = review_lines(message.prepared, counted.draft.host_name, counted.speed)
-        self.app.push_screen(ReviewScreen(lines), partial(self._on_reviewed, message.prepared))
-
-    def _on_reviewed(self, prepared: Prepared, is_wanted: bool | None) -> None:
-        if not is_wanted:
-            self._set_busy("")
-            return
-        self._set_busy(_STARTING)
-        self._start(prepared)
-
-    @work(group="start", exclusive=True)
-    async def _start(self, prepared: Prepared) -> None:
-        try:
-            with asking():
-                host = self._form.draft.host_name
-                job_id = await self._starter.start(prepared, host, self._tell_step)
-        except BrightRunError as error:
-            self.post_message(self.Refused(error))
-        else:
-            self.post_message(self.Started(job_id))
-
-    def _tell_step(self, step: str) -> None:
-        self.post_message(self.Stepped(step))
-
-    @on(Stepped)
-    def _on_stepped(self, message: Stepped) -> None:
-        self._step = message.step
-        self._draw_status()
-
-    @on(Refused)
-    def _on_refused(self, message: Refused) -> None:
-        self._set_busy("", clean_line(str(message.error)))
-        self.complain(message.error)
-
-    @on(Started)
-    def _on_started(self, message: Started) -> None:
-        self.dismiss(message.job_id)
+        self.begin(self._form.draft)
 
     @on(Button.Pressed, "#other-side")
     def action_toggle_outlook(self) -> None:
         """The form, or the summary and findings, where both do not fit."""
         self._show_outlook(not self.has_class("-outlook"))
+
+    def action_pick(self) -> None:
+        """Choose among the files that were checked before."""
+        if not self.doing:
+            self.app.push_screen(DatasetsScreen(self.session, is_pick=True), self._on_picked)
+
+    def _on_picked(self, path: str | None) -> None:
+        if path is not None:
+            self._show_outlook(False)
+            self._form.take_dataset(path)
+
+    def action_findings(self) -> None:
+        """Go through what the check has found."""
+        self._show_outlook(True)
+        self.query_one(FindingsList).focus()
+
+    @on(FindingsList.Chosen)
+    def _on_finding(self, message: FindingsList.Chosen) -> None:
+        preview = self._counted.preview
+        if preview is None or preview.checked is None or preview.report is None:
+            return
+        report, path = preview.report, preview.checked.path
+        length = report.max_seq_length
+        open_preview(self, path, preview.base_model, length, report, message.finding)
 
     def _show_outlook(self, is_shown: bool) -> None:
         self.set_class(is_shown, "-outlook")
@@ -314,12 +232,9 @@ class NewJobScreen(ConsoleScreen[str | None]):
 
     def action_back(self) -> None:
         """Leave; ask first if something was typed."""
-        if self._busy == _STARTING:
-            self.notify("The job is being started.", markup=False)
-        elif self._busy == _READING:
-            self.workers.cancel_group(self, "start")
-            self._set_busy("")
-        elif self._form.draft == self._first_draft:
+        if self.give_up():
+            return
+        if self._form.draft == self._first_draft:
             self.dismiss(None)
         else:
             question = ConfirmScreen(

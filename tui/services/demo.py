@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from shared.errors import InvalidDataset
@@ -10,7 +11,8 @@ from shared.job_spec import DatasetReference, JobSpec, build_job_spec
 from shared.store.stored import StoredJob
 from tui.demo import DemoOptions
 from tui.services import jobs
-from tui.services.inspection import inspect_file
+from tui.services.dataset_check import CheckedFile, check_training_file, settings_of
+from tui.services.inspection import encoder_of
 from tui.services.session import Session
 
 # A small batch gives a short file enough steps to see the loss fall.
@@ -30,19 +32,18 @@ async def start_demo(session: Session, options: DemoOptions) -> StoredJob:
         AgentUnreachable, AgentRefused: this machine's agent did not take it.
     """
     spec = await asyncio.to_thread(_build_spec, options)
-    report = await asyncio.to_thread(
-        inspect_file,
-        options.file,
-        base_model=spec.base_model,
-        max_seq_length=spec.hyperparameters.max_seq_length,
-    )
-    if report.has_errors:
-        worst = report.findings[0]
+    checked = await asyncio.to_thread(_check, options.file, spec)
+    if checked.report.has_errors:
+        worst = checked.report.findings[0]
         raise InvalidDataset(
             f"{options.file}: {worst.message} {worst.advice} "
             "`brightrun dataset check` lists everything."
         )
-    return (await jobs.start_job(session, options.file, spec, report)).job
+    return (await jobs.start_job(session, options.file, spec, checked.report)).job
+
+
+def _check(path: Path, spec: JobSpec) -> CheckedFile:
+    return check_training_file(path, settings_of(spec), encoder_of(spec.base_model))
 
 
 def _build_spec(options: DemoOptions) -> JobSpec:

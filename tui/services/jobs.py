@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.dataset.checks import DatasetReport, Severity
-from shared.errors import AgentError, AgentRefused, InvalidDataset, ProtocolError
-from shared.events import utc_now
-from shared.job_spec import DatasetReference, JobSpec, new_job_id
+from shared.dataset.report import DatasetReport
+from shared.errors import AgentError, AgentRefused, DatasetChanged, InvalidDataset, ProtocolError
+from shared.job_spec import JobSpec, new_job_id
 from shared.lifecycle import JobStatus
-from shared.store.stored import StoredFile, StoredJob
+from shared.store.stored import StoredJob
+from tui.services.changed_file import change_in_words
+from tui.services.dataset_check import CheckedFile
+from tui.services.dataset_registry import record_check
 from tui.services.hosts.host import Host, Step, in_silence
 from tui.services.hosts.names import LOCAL
 from tui.services.session import Session
@@ -46,13 +48,14 @@ async def start_job(
 
     Raises:
         InvalidDataset: the report has errors; nothing was started.
+        DatasetChanged: the file is not the one that was checked any more; says what differs.
         InvalidJobSpec: the id belongs to a job with another spec.
         AgentUnreachable: written down, but nobody took it over.
         AgentRefused: the agent said no; where that is final, so is the job's status.
     """
     if report.has_errors:
         raise InvalidDataset(f"{path}: has errors; nothing was started.")
-    await session.store.record_file(_stored_file(path, spec.dataset, report))
+    await record_check(session.store, CheckedFile(path, spec.dataset, spec.base_model, report))
     chosen = session.hosts.get(host)
     job, is_new = await session.store.add_job(spec, chosen.name, retry_of)
     created = False
@@ -66,6 +69,7 @@ async def retry_job(session: Session, job: StoredJob, on_step: Step = in_silence
 
     Raises:
         InvalidDataset: the training file is neither on the host nor where it was checked.
+        DatasetChanged: another content is there by now; says what differs.
         AgentUnreachable, AgentRefused: as for `start_job`.
     """
     spec = job.spec.model_copy(update={"job_id": new_job_id()})
@@ -99,10 +103,10 @@ async def adopt_jobs(session: Session, host_name: str) -> list[StoredJob]:
 
 async def find_training_file(session: Session, spec: JobSpec) -> Path:
     """Where the job's training file was when it was checked; the host has a copy of its own."""
-    for file in await session.store.files():
-        if file.sha256 == spec.dataset.sha256:
-            return Path(file.path)
-    return Path(spec.dataset.file_name)
+    try:
+        return Path((await session.store.training_files.find(spec.dataset.sha256)).path)
+    except InvalidDataset:  # Another console checked it.
+        return Path(spec.dataset.file_name)
 
 
 async def cancel_job(session: Session, job: StoredJob, reason: str) -> StoredJob:
@@ -140,6 +144,8 @@ async def _hand_over(
         async with host.client() as client:
             return (await client.start(spec)).created
     except InvalidDataset as error:  # It was changed or removed since the check.
+        if isinstance(error, DatasetChanged):
+            error.args = (await change_in_words(session.store, path, spec, host.name),)
         await session.store.settle_job(spec.job_id, JobStatus.FAILED, str(error))
         raise
     except AgentRefused as refusal:
@@ -152,20 +158,3 @@ async def _hand_over(
         )
         error.args = (f"{error} {advice}",)
         raise
-
-
-def _stored_file(path: Path, dataset: DatasetReference, report: DatasetReport) -> StoredFile:
-    severities = [finding.severity for finding in report.findings]
-    return StoredFile(
-        sha256=dataset.sha256,
-        name=dataset.file_name,
-        path=str(path.absolute()),
-        size_bytes=dataset.size_bytes,
-        conversations=report.conversations,
-        turns=report.turns,
-        trained_targets=report.trained_targets,
-        tokens=report.tokens,
-        errors=severities.count(Severity.ERROR),
-        warnings=severities.count(Severity.WARNING),
-        checked_at=utc_now(),
-    )

@@ -27,7 +27,7 @@ async def recent_files(store: Store) -> list[str]:
     Raises:
         StoreError: the store cannot be read.
     """
-    paths = [file.path for file in await store.files()]
+    paths = [file.path for file in await store.training_files.all()]
     return await asyncio.to_thread(lambda: list(filter(_is_file, paths)))
 
 

@@ -1,13 +1,14 @@
 """Counts what a new job would train while its settings are still being typed.
 
-Reads and counts in one thread of its own: a look that nobody waits for any more is dropped before
-it begins, and a file is read again only when it has changed.
+Reads and counts in one thread of its own: a look that nobody waits for any more is dropped, and a
+file is read again only when it has changed, or would be read differently.
 """
 
 from __future__ import annotations
 
 import asyncio
 import stat
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,24 +16,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shared.chat_format import ChatEncoder
-from shared.dataset.checks import DatasetReport, check_dataset
-from shared.dataset.conversation import Dataset
-from shared.dataset.reader import read_dataset
-from shared.errors import InvalidBaseModel, InvalidDataset
+from shared.dataset.report import DatasetReport
+from shared.errors import BrightRunError, DatasetChanged, InvalidBaseModel, InvalidDataset
 from shared.hyperparameters import Hyperparameters
 from shared.job_spec import DatasetReference, JobSpec, build_job_spec
 from shared.number_text import size
-from tui.services.hosts.names import LOCAL
-from tui.services.inspection import (
-    CutTargets,
-    OverLong,
-    TrainingPlan,
-    encoder_of,
-    plan_training,
+from tui.services.dataset_check import (
+    CheckedFile,
+    CheckSettings,
+    check_training_file,
+    readable,
+    settings_of,
 )
+from tui.services.hosts.names import LOCAL
+from tui.services.inspection import CutTargets, OverLong, counting_with
+from tui.services.training_plan import TrainingPlan, plan_training
 
 _LARGEST_FILE_BYTES = 2_000_000_000
-"""Read whole into memory, a file needs several times its size. Real ones have megabytes."""
+"""A JSON document is held as text while it is read. Real ones have megabytes."""
 
 _Result = TypeVar("_Result")
 
@@ -60,6 +61,8 @@ class Preview:
     plan: TrainingPlan | None = None
     dataset_problem: str = ""
     base_model_problem: str = ""
+    checked: CheckedFile | None = None
+    """The report with the bytes that it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Prepared:
     spec: JobSpec
     report: DatasetReport
     plan: TrainingPlan
+    checked: CheckedFile | None = None
+    """The report with the bytes that it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +86,28 @@ class _Stamp:
     size_bytes: int
 
 
+class _Dropped(BrightRunError):
+    """Ends a look that nobody waits for any more; never leaves this module."""
+
+
 class Previewer:
     """Looks into training files, one look at a time. Close it when done."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="preview")
-        self._dataset: tuple[_Stamp, Dataset] | None = None
         self._encoders: dict[tuple[str, str], ChatEncoder] = {}
         self._counted: dict[str, tuple[object, Any]] = {}
+        self._looks: set[threading.Event] = set()
 
     def close(self) -> None:
-        """Drop what waits; a look under way ends by itself."""
+        """Drop what waits, and stop the look under way."""
+        for dropped in self._looks:
+            dropped.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def preview(self, wanted: Wanted) -> Preview:
         """What a job would train; what is wrong with its files stands in the result."""
-        return await self._in_thread(lambda: self._preview(wanted))
+        return await self._in_thread(lambda dropped: self._preview(wanted, dropped))
 
     async def prepare(self, dataset: str, values: dict[str, Any], host: str = LOCAL) -> Prepared:
         """The complete job for this host, with the file read and hashed afresh.
@@ -104,93 +115,94 @@ class Previewer:
         Raises:
             InvalidInput: a value that is wrong, or a file that cannot be read.
         """
-        return await self._in_thread(lambda: self._prepare(dataset, values, host))
+        return await self._in_thread(lambda dropped: self._prepare(dataset, values, host, dropped))
 
-    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def _in_thread(self, work: Callable[[threading.Event], _Result]) -> _Result:
+        dropped = threading.Event()
+        self._looks.add(dropped)
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, work, dropped)
+        finally:  # A look that was cancelled ends at its next conversation.
+            dropped.set()
+            self._looks.discard(dropped)
 
-    def _preview(self, wanted: Wanted) -> Preview:
+    def _preview(self, wanted: Wanted, dropped: threading.Event) -> Preview:
         base_model, encoder, base_model_problem = wanted.base_model, None, ""
         try:
             base_model = named_base_model(wanted.base_model, wanted.host)
             encoder = self._encoder(base_model, wanted.host)
         except InvalidBaseModel as error:
             base_model_problem = str(error).removeprefix(f"{base_model}: ")
-        report, plan, dataset_problem = None, None, ""
+        if not wanted.dataset.strip():
+            return Preview(base_model, base_model_problem=base_model_problem)
+        checked, plan, dataset_problem = None, None, ""
         try:
-            report, plan = self._look(wanted, base_model, encoder)
+            path = training_file(wanted.dataset)
+            if wanted.max_seq_length is not None:
+                settings = CheckSettings(
+                    base_model, wanted.max_seq_length, wanted.cut_targets, wanted.over_long
+                )
+                checked = self._check(path, settings, encoder, dropped)
+                plan = self._plan(checked, wanted.hyperparameters)
         except InvalidDataset as error:
             dataset_problem = _without_path(str(error), wanted.dataset)
-        return Preview(base_model, report, plan, dataset_problem, base_model_problem)
+        report = None if checked is None else checked.report
+        return Preview(base_model, report, plan, dataset_problem, base_model_problem, checked)
 
-    def _look(
-        self, wanted: Wanted, base_model: str, encoder: ChatEncoder | None
-    ) -> tuple[DatasetReport | None, TrainingPlan | None]:
-        if not wanted.dataset.strip():
-            return None, None
-        stamp, dataset = self._read(training_file(wanted.dataset))
-        if wanted.max_seq_length is None:
-            return None, None
-        settings = (wanted.cut_targets, wanted.max_seq_length)
-        seen = (stamp, base_model, encoder is None, settings)
-        report = self._once(
-            "report",
-            (seen, wanted.over_long),
-            lambda: check_dataset(
-                dataset,
-                max_seq_length=settings[1],
-                cut_targets=wanted.cut_targets,
-                over_long=wanted.over_long,
-                encoder=encoder,
-            ),
-        )
-        hyperparameters = wanted.hyperparameters
-        if hyperparameters is None:
-            return report, None
-        plan = self._once(
-            "plan",
-            (seen, hyperparameters),
-            lambda: plan_training(
-                dataset, hyperparameters, cut_targets=wanted.cut_targets, encoder=encoder
-            ),
-        )
-        return report, plan
-
-    def _prepare(self, typed_path: str, values: dict[str, Any], host: str) -> Prepared:
+    def _prepare(
+        self, typed_path: str, values: dict[str, Any], host: str, dropped: threading.Event
+    ) -> Prepared:
         path = training_file(typed_path)
         values = {**values, "base_model": named_base_model(values["base_model"], host)}
-        self._dataset = None  # A file may change without a new time or size.
-        stamp, _ = self._read(path)
         spec = build_job_spec(DatasetReference.of(path), values, where="new job")
-        if _stamp_of(path) != stamp:
-            raise InvalidDataset(f"{path}: changed while it was read. Start again.")
-        self._counted.clear()
-        report, plan = self._look(
-            Wanted(
-                str(path),
-                spec.base_model,
-                spec.hyperparameters.max_seq_length,
-                spec.hyperparameters,
-                spec.cut_targets,
-                spec.over_long,
-            ),
-            spec.base_model,
-            self._encoder(spec.base_model, host),
+        self._counted.clear()  # A file may change without a new time or size.
+        encoder = self._encoder(spec.base_model, host, may_fetch=True)
+        checked = self._check(path, settings_of(spec), encoder, dropped)
+        if checked.dataset != spec.dataset:
+            raise DatasetChanged(f"{path}: changed while it was read. Start again.")
+        plan = self._plan(checked, spec.hyperparameters)
+        assert plan is not None  # A spec has all the settings.
+        return Prepared(path, spec, checked.report, plan, checked)
+
+    def _check(
+        self,
+        path: Path,
+        settings: CheckSettings,
+        encoder: ChatEncoder | None,
+        dropped: threading.Event,
+    ) -> CheckedFile:
+        def go_on(done: int, total: int) -> None:
+            if dropped.is_set():
+                raise _Dropped
+
+        checked = self._once(
+            "check",
+            (_stamp_of(path), settings, encoder is None),
+            lambda: check_training_file(path, settings, encoder, go_on),
         )
-        assert report is not None and plan is not None  # A spec has all the settings.
-        return Prepared(path, spec, report, plan)
+        readable(checked)
+        return checked
 
-    def _read(self, path: Path) -> tuple[_Stamp, Dataset]:
-        stamp = _stamp_of(path)
-        if self._dataset is None or self._dataset[0] != stamp:
-            self._dataset = (stamp, read_dataset(path))
-        return self._dataset
+    def _plan(
+        self, checked: CheckedFile, hyperparameters: Hyperparameters | None
+    ) -> TrainingPlan | None:
+        outline = checked.outline
+        if outline is None or hyperparameters is None:
+            return None
+        return self._once(
+            "plan",
+            (id(outline), hyperparameters),
+            lambda: plan_training(outline, hyperparameters),
+        )
 
-    def _encoder(self, base_model: str, host: str) -> ChatEncoder | None:
+    def _encoder(
+        self, base_model: str, host: str, *, may_fetch: bool = False
+    ) -> ChatEncoder | None:
         """A tokenizer that is not here yet may come with the first job of its model."""
         if (base_model, host) in self._encoders:
             return self._encoders[base_model, host]
-        found = encoder_of(base_model, host)
+        found = counting_with(base_model, host, may_fetch=may_fetch).encoder
         if found is not None:
             self._encoders[base_model, host] = found
         return found

@@ -7,7 +7,8 @@ from tui.services.hosts.names import LOCAL
 from tui.views.job_draft import preset_text, short_range
 
 _FIELDS = {
-    "dataset": "Training file, JSON or JSONL. Tab or → completes a path, ↓ takes a recent file.",
+    "dataset": "Training file, JSON or JSONL. Tab or → completes a path, ↓ takes a recent file, "
+    "Ctrl+O shows them all.",
     "name": "3 to 100 characters. Left empty, it is the file's name.",
     "base_model": "tiny (made on the spot), smollm2, a directory, or a model id of the hub.",
     "revision": "Commit, tag or branch of the model on the hub. Left empty, the hub's default.",

@@ -6,10 +6,10 @@ from shared.clean_text import clean_line
 from shared.number_text import short_path, size
 from tui.services.preview import Prepared
 from tui.services.speed import Speed
+from tui.views.finding_lines import checks_in_words
 from tui.views.job_draft import preset_text, text_of
 from tui.views.job_summary import (
     Line,
-    checks_in_words,
     conversations_text,
     cost_text,
     estimate,
@@ -27,8 +27,11 @@ _USUAL = ("cut_targets", "over_long", "optim", "max_restarts", "checkpoint_inter
 _DRY_RUN = "one optimizer step on ten examples; no adapter"
 
 
-def review_lines(prepared: Prepared, host: str, speed: Speed) -> list[Line]:
-    """Everything that will be started: what was decided first, what follows from it after."""
+def review_lines(prepared: Prepared, host: str, speed: Speed, change: str = "") -> list[Line]:
+    """Everything that will be started: what was decided first, what follows from it after.
+
+    `change` says how the training file differs from what its last check saw.
+    """
     spec, report, plan = prepared.spec, prepared.report, prepared.plan
     hyperparameters = spec.hyperparameters
     revision = f" at {spec.base_model_revision}" if spec.base_model_revision else ""
@@ -41,6 +44,7 @@ def review_lines(prepared: Prepared, host: str, speed: Speed) -> list[Line]:
             "dataset",
             f"{short_path(prepared.path)} ({file_size}, {report.shape})",
         ),
+        Line("the file", change, "warning"),
         Line("checks", checks_in_words(report), worst_tone(report)),
         Line("base model", spec.base_model + revision),
         Line("host", host),

@@ -5,24 +5,25 @@ Everything that comes from files, stores and errors is cleaned here.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.clean_text import clean_line
-from shared.dataset.checks import DatasetReport, Finding, Severity
+from shared.dataset.findings import Severity
+from shared.dataset.report import DatasetReport
 from shared.hyperparameters import Hyperparameters
 from shared.number_text import duration, many
 from tui.services.hosts.names import LOCAL, SSH_PREFIX
-from tui.services.inspection import TrainingPlan
 from tui.services.preview import Preview, Wanted
 from tui.services.speed import ObservedSpeed, Speed
+from tui.services.training_plan import TrainingPlan
+from tui.views.dataset_report import saved_by_folding
+from tui.views.finding_lines import checks_in_words
 from tui.views.job_draft import JobDraft
 
 Tone = Literal["", "dim", "changed", "warning", "error"]
 
 UNKNOWN = "–"
-_LONGEST_TEXT = 400
 _NO_SPEED = "no earlier job with this model here: unknown until the first steps"
 
 
@@ -42,6 +43,8 @@ class Counted:
     draft: JobDraft
     preview: Preview | None = None
     speed: Speed = field(default_factory=Speed)
+    change: str = ""
+    """How the file differs from what the same path held when it was last checked."""
 
     def is_of(self, draft: JobDraft) -> bool:
         """False where another look is needed: what was counted belongs to another draft."""
@@ -99,9 +102,8 @@ def _file_blockers(preview: Preview) -> list[str]:
     reasons = [f"{field}: {problem}" for field, problem in file_problems(preview).items()]
     report, plan = preview.report, preview.plan
     if report is not None and report.has_errors:
-        reasons.append(
-            f"the training file has {many(_severities(report)[Severity.ERROR], 'error')}."
-        )
+        errors = many(report.count(Severity.ERROR), "error")
+        reasons.append(f"the training file has {errors}: F3 goes to the findings.")
     elif plan is not None and plan.targets == 0 and report and not report.tokens_are_estimated:
         reasons.append("with these settings nothing is left to train.")
     return reasons
@@ -147,24 +149,6 @@ def estimate(plan: TrainingPlan | None, num_epochs: int, dry_run: bool, speed: S
     )
 
 
-def finding_place(finding: Finding) -> str:
-    """Conversation, turn and place in the file, as far as the finding has them."""
-    return " · ".join(map(shortened, finding.places))
-
-
-def shortened(text: str) -> str:
-    """Foreign text on one line, cleaned, of a length that can be shown."""
-    line = clean_line(text[:_LONGEST_TEXT])
-    return line if len(text) <= _LONGEST_TEXT else f"{line}…"
-
-
-def checks_in_words(report: DatasetReport) -> str:
-    """`2 errors, 3 warnings`; notes come last."""
-    severities = _severities(report)
-    counts = [many(severities[severity], severity) for severity in Severity if severities[severity]]
-    return ", ".join(counts) or "no findings"
-
-
 # --- single values ----------------------------------------------------------------------------
 
 
@@ -176,6 +160,8 @@ def _dataset_line(counted: Counted) -> Line:
         return Line("dataset", clean_line(preview.dataset_problem), "error")
     name = clean_line(draft.dataset.strip().rsplit("/", 1)[-1])
     shape = f" ({counted.report.shape})" if counted.report else ""
+    if counted.change:
+        return Line("dataset", f"{name}{shape} {clean_line(counted.change)}", "warning")
     return Line("dataset", name + shape)
 
 
@@ -213,8 +199,10 @@ def tokens_text(report: DatasetReport | None, plan: TrainingPlan | None) -> str:
         return UNKNOWN
     about = "about " if report.tokens_are_estimated else ""
     tokens = plan.tokens_per_epoch if plan else report.tokens
+    saved = saved_by_folding(report)
+    folded = f", folding saves {saved} %" if saved else ""
     how = ": estimated, the model's tokenizer is not here" if report.tokens_are_estimated else ""
-    return f"{about}{tokens:,} an epoch{how}"
+    return f"{about}{tokens:,} an epoch{folded}{how}"
 
 
 def longest_text(report: DatasetReport | None, max_seq_length: int | None) -> str:
@@ -222,7 +210,9 @@ def longest_text(report: DatasetReport | None, max_seq_length: int | None) -> st
     if report is None or max_seq_length is None:
         return UNKNOWN
     about = "about " if report.tokens_are_estimated else ""
-    return f"{about}{report.longest_tokens:,} of {max_seq_length:,} tokens"
+    over = report.over_long_count
+    beyond = f"; {many(over, 'row is', 'rows are')} too long" if over else ""
+    return f"{about}{report.longest_tokens:,} of {max_seq_length:,} tokens{beyond}"
 
 
 def _longest_line(draft: JobDraft, report: DatasetReport | None) -> Line:
@@ -271,7 +261,3 @@ def worst_tone(report: DatasetReport) -> Tone:
 
 def _known(value: object) -> Tone:
     return "dim" if value is None else ""
-
-
-def _severities(report: DatasetReport) -> Counter[Severity]:
-    return Counter(finding.severity for finding in report.findings)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from shared.dataset.checks import Finding, Severity
-from tui.views.job_summary import finding_place, shortened
+from shared.dataset.findings import Finding, Severity
+from tui.views.finding_lines import finding_place, shortened
 
 _MOST_SHOWN = 200
 """Each is measured on the event loop: 200 take 80 ms (2026-11, two shared cores)."""
@@ -40,6 +42,12 @@ class FindingsList(OptionList):
     }
     """
 
+    @dataclass
+    class Chosen(Message):
+        """Somebody wants to look at the place of this one."""
+
+        finding: Finding
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
         self._findings: Sequence[Finding] = ()
@@ -51,9 +59,13 @@ class FindingsList(OptionList):
         self._findings = findings
         options = [Option(_described(finding)) for finding in findings[:_MOST_SHOWN]]
         if (left := len(findings) - _MOST_SHOWN) > 0:
-            more = f"… and {left:,} more: `brightrun dataset check` lists all."
+            more = f"… and {left:,} more: `brightrun dataset check --findings 0` lists them."
             options.append(Option(Content(more), disabled=True))
         self.set_options(options)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.post_message(self.Chosen(self._findings[event.option_index]))
 
     def on_focus(self) -> None:
         if self.highlighted is None:

@@ -86,6 +86,11 @@ class JobForm(Vertical):
         """Training files that were checked before, last checked first."""
         self._editor("dataset", PathInput).recent.offer(paths)
 
+    def take_dataset(self, path: str) -> None:
+        """Put a training file in, as if it had been typed."""
+        self._editor("dataset", PathInput).value = path
+        self.go_to("dataset")
+
     def offer_hosts(self, names: Sequence[str]) -> None:
         """Hosts that are known."""
         self._editor("host", PathInput).recent.offer(names)

@@ -7,8 +7,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from shared.dataset.checks import DatasetReport
-from tui.views.job_summary import Counted, checks_in_words, summary_lines
+from shared.dataset.report import DatasetReport
+from tui.views.finding_lines import checks_in_words
+from tui.views.job_summary import Counted, summary_lines
 from tui.widgets.findings_list import FindingsList
 from tui.widgets.line_list import LineList
 

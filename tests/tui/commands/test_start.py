@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from shared.store.store import Store
 from tests.tui.fake_agent import FakeAgent
 from tui.commands.start import StartOptions, build_spec, start_job
 from tui.services import jobs
-from tui.services.inspection import inspect_file
+from tui.services.dataset_check import CheckSettings, check_training_file
 from tui.services.session import open_session
 
 
@@ -22,7 +23,14 @@ def options(tmp_path: Path) -> StartOptions:
         '"conversation_history": [], "current_user_input": "Hi", "target_response": "Hello."}'
     )
     path.write_text('{"_meta": {"version": "4.0.0"}}\n' + pair + "\n")
-    return StartOptions(path, ("lora_r=8",), {"job_id": "job-one", "preset": "aggressive"})
+    return StartOptions((path,), ("lora_r=8",), {"job_id": "job-one", "preset": "aggressive"})
+
+
+def with_another_talk(path: Path) -> str:
+    """The file's text with one more conversation."""
+    text = path.read_text().rstrip()
+    pair = text.splitlines()[1].replace('"c1"', '"c2"').replace("Hello.", "Good morning.")
+    return f"{text}\n{pair}\n"
 
 
 async def test_a_job_is_handed_over_with_its_dataset(
@@ -31,12 +39,12 @@ async def test_a_job_is_handed_over_with_its_dataset(
     async with agent.running():
         assert await start_job(options) == 0
 
-    spec = build_spec(options)
+    spec = build_spec(options, options.datasets[0])
     assert agent.started == {"job-one": spec.model_dump(mode="json")}
     assert (agent.root / "datasets" / spec.dataset.stored_name).is_file()
     assert (await store.get_job("job-one")).spec == spec
     assert (spec.hyperparameters.lora_r, spec.hyperparameters.lora_alpha) == (8, 64)
-    assert [file.sha256 for file in await store.files()] == [spec.dataset.sha256]
+    assert [file.sha256 for file in await store.training_files.all()] == [spec.dataset.sha256]
 
 
 @pytest.mark.parametrize(
@@ -63,22 +71,73 @@ async def test_a_base_model_in_a_directory_becomes_absolute(
     monkeypatch.chdir(tmp_path)
 
     options.values["base_model"] = "model"
-    assert build_spec(options).base_model == str(tmp_path / "model")
+    assert build_spec(options, options.datasets[0]).base_model == str(tmp_path / "model")
 
     options.values["base_model"] = "someone/else"
-    assert build_spec(options).base_model == "someone/else"
+    assert build_spec(options, options.datasets[0]).base_model == "someone/else"
 
 
 async def test_a_file_that_changes_on_the_way_ends_the_job_instead_of_leaving_it_queued(
     agent: FakeAgent, store: Store, options: StartOptions
 ) -> None:
-    spec = build_spec(options)
-    report = inspect_file(options.dataset, base_model="tiny", max_seq_length=4096)
-    options.dataset.write_text("something else")
+    spec = build_spec(options, options.datasets[0])
+    report = check_training_file(options.datasets[0], CheckSettings("tiny"), None).report
+    options.datasets[0].write_text("something else")
     async with agent.running(), open_session() as session:
         with pytest.raises(DatasetChanged, match="has changed"):
-            await jobs.start_job(session, options.dataset, spec, report)
+            await jobs.start_job(session, options.datasets[0], spec, report)
 
     job = await store.get_job("job-one")
     assert job.status is JobStatus.FAILED
     assert "has changed" in (job.error_message or "")
+
+
+async def test_a_retry_of_a_job_whose_file_changed_is_refused_with_the_difference(
+    agent: FakeAgent, store: Store, options: StartOptions
+) -> None:
+    async with agent.running(), open_session() as session:
+        assert await start_job(options) == 0
+        job = await store.settle_job("job-one", JobStatus.FAILED, "no.")
+        (agent.root / "datasets" / job.spec.dataset.stored_name).unlink()
+        options.datasets[0].write_text(with_another_talk(options.datasets[0]))
+
+        refusal = r"checked on 20.*: conversations 1 -> 2, turns 1 -> 2, .*Start a new job"
+        with pytest.raises(DatasetChanged, match=refusal):
+            await jobs.retry_job(session, job)
+
+    retried, *_ = await store.list_jobs()
+    assert (retried.retry_of, retried.status) == ("job-one", JobStatus.FAILED)
+
+
+async def test_several_files_are_one_training_set(
+    agent: FakeAgent, store: Store, options: StartOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [first] = options.datasets
+    second = first.with_name("more.jsonl")
+    second.write_text(with_another_talk(first))
+    async with agent.running():
+        assert await start_job(replace(options, datasets=(first, second))) == 0
+
+    words = "train+more.jsonl: 2 conversations of 2 files, 1 duplicate left out."
+    assert words in capsys.readouterr().out
+    [file] = await store.training_files.all()
+    assert [source.name for source in file.merged_from] == ["train.jsonl", "more.jsonl"]
+    spec = (await store.get_job("job-one")).spec
+    assert (spec.name, spec.dataset.file_name) == ("train+more", "train+more.jsonl")
+    assert (agent.root / "datasets" / spec.dataset.stored_name).is_file()
+
+
+async def test_a_start_says_what_has_changed_in_the_file_since_its_last_check(
+    agent: FakeAgent, options: StartOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [path] = options.datasets
+    async with agent.running():
+        assert await start_job(options) == 0
+        assert "has changed" not in capsys.readouterr().out
+        path.write_text(with_another_talk(path))
+        again = replace(options, values={**options.values, "job_id": "job-two"})
+        assert await start_job(again) == 0
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert "has changed since it was checked on 20" in out
+    assert "conversations 1 -> 2" in out

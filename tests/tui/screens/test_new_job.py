@@ -45,7 +45,10 @@ def agent_at_hand(console: Console, monkeypatch: pytest.MonkeyPatch) -> Console:
 def two_talks(tmp_path: Path) -> Path:
     """A training file without findings."""
     path = tmp_path / "talks.json"
-    talks = {name: file_pairs("Hi", "Hello there.", "And now?", "Now we go on.") for name in "ab"}
+    talks = {name: file_pairs("Hi", f"Hello, {name}.", "And now?", "We go on.") for name in "ab"}
+    for name, pairs in talks.items():
+        for number, pair in enumerate(pairs):
+            pair["id"] = f"{name}{number}"
     path.write_text(json.dumps(document(**talks)))
     return path
 

@@ -45,7 +45,7 @@ async def test_hostile_text_is_shown_harmlessly_everywhere(home: Path, evil_file
         dataset=str(evil_file), name=EVIL, base_model=f"x{EVIL}", tags=EVIL, notes=EVIL
     )
     async with open_form(draft, size=(200, 60)) as form:
-        await form.until_seen(SHOWN, "2 warnings")
+        await form.until_seen(SHOWN, "4 warnings")
         await form.until_counted()
         await assert_harmless(form)
 
@@ -62,7 +62,7 @@ async def test_hostile_errors_are_shown_harmlessly(
     path = tmp_path / f"{EVIL.replace('/', '')}.json"
     path.write_text(content)
     async with open_form(JobDraft(dataset=str(path)), size=(160, 50)) as form:
-        await form.until(lambda: form.row("dataset").problem)
+        await form.until(lambda: form.row("dataset").problem or "2 errors" in form.text)
         await assert_harmless(form)
         await form.press("ctrl+s")
         await form.until(lambda: "reading and hashing" not in form.text)
@@ -89,7 +89,7 @@ async def test_a_narrow_terminal_shows_the_form_or_the_findings(
     async with open_form(JobDraft(dataset=str(evil_file)), size=(80, 24)) as form:
         await form.until_seen("gradient_accumulation_steps", "2 conversations", "Review & start")
         await form.press("f2")
-        await form.until_seen("Findings  2 warnings", "Review & start", "Form")
+        await form.until_seen("Findings  4 warnings", "Review & start", "Form")
         assert "gradient_accumulation_steps" not in form.text
         await form.press("f2")
         await form.until_seen("gradient_accumulation_steps")

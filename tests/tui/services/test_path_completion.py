@@ -82,7 +82,7 @@ def test_a_base_model_completes_to_a_known_name_or_a_directory(
 
 async def test_recent_files_are_those_that_are_still_there(store: Store, folder: Path) -> None:
     for number, name in enumerate(("train.json", "gone.json", "train.jsonl")):
-        await store.record_file(
+        await store.training_files.record(
             StoredFile(
                 sha256=str(number) * 64,
                 name=name,

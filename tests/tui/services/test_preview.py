@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from shared.dataset.reader import read_dataset
 from shared.errors import InvalidBaseModel, InvalidDataset, InvalidHyperparameter
 from shared.hyperparameters import Hyperparameters
 from shared.job_spec import DatasetReference
 from tests.shared.dataset.documents import document, file_pairs
 from tui.services import preview as preview_module
+from tui.services.dataset_check import check_training_file
 from tui.services.preview import Previewer, Wanted
 
 VALUES: dict[str, Any] = {"name": "A job", "base_model": "tiny"}
 
 
 def write(path: Path, *names: str) -> Path:
-    talks = {name: file_pairs("Hi", "Hello.") for name in names}
+    talks = {name: file_pairs("Hi", f"Hello, {name}.") for name in names}
     path.write_text(json.dumps(document(**talks)))
     return path
 
@@ -45,11 +46,11 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every path that is read."""
     seen: list[Path] = []
 
-    def count(path: Path) -> Any:
+    def count(path: Path, *settings: Any) -> Any:
         seen.append(path)
-        return read_dataset(path)
+        return check_training_file(path, *settings)
 
-    monkeypatch.setattr(preview_module, "read_dataset", count)
+    monkeypatch.setattr(preview_module, "check_training_file", count)
     return seen
 
 
@@ -88,6 +89,32 @@ async def test_a_look_that_nobody_waits_for_is_dropped(
 
     assert (await looks[-1]).report is not None
     assert len(reads) < len(paths)
+
+
+async def test_a_look_under_way_that_nobody_waits_for_stops_reading(
+    previewer: Previewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, cancelled = asyncio.Event(), threading.Event()
+    loop, done = asyncio.get_running_loop(), []
+
+    def read_slowly(path: Path, settings: Any, encoder: Any, on_progress: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        cancelled.wait(20)
+        on_progress(1, 2)
+        done.append(path)
+
+    path = write(tmp_path / "t.json", "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(preview_module, "check_training_file", read_slowly)
+        look = asyncio.ensure_future(previewer.preview(wanted(path)))
+        await begun.wait()
+        look.cancel()
+        await asyncio.sleep(0)
+        cancelled.set()
+        await asyncio.wait([look])
+
+    found = await previewer.preview(wanted(path))
+    assert (done, found.report is not None) == ([], True)
 
 
 @pytest.mark.parametrize("typed", ["", "  "])
@@ -190,12 +217,11 @@ async def test_a_file_that_changes_under_the_last_look_is_not_prepared(
 ) -> None:
     path = write(tmp_path / "t.json", "a")
 
-    def change(path: Path) -> Any:
-        dataset = read_dataset(path)
+    def change(path: Path, *settings: Any) -> Any:
         write(path, "a", "b")
-        return dataset
+        return check_training_file(path, *settings)
 
-    monkeypatch.setattr(preview_module, "read_dataset", change)
+    monkeypatch.setattr(preview_module, "check_training_file", change)
     with pytest.raises(InvalidDataset, match="changed while it was read"):
         await previewer.prepare(str(path), VALUES)
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from shared.dataset.checks import DatasetReport, Finding, Severity
+from shared.dataset.findings import Finding, Severity
+from shared.dataset.report import DatasetReport
 from shared.hyperparameters import Hyperparameters
 from tests.shared.store.journal import job_spec
-from tui.services.inspection import TrainingPlan
 from tui.services.preview import Prepared, Preview
 from tui.services.speed import ObservedSpeed, Speed
+from tui.services.training_plan import TrainingPlan
 from tui.views.job_draft import JobDraft
 from tui.views.job_review import review_lines
 from tui.views.job_summary import (
     Counted,
     blockers,
     estimate,
-    finding_place,
     headline,
     summary_lines,
 )
@@ -68,6 +68,21 @@ def test_estimated_tokens_are_called_so() -> None:
     assert values(counted)["longest"] == "about 1,200 of 4,096 tokens"
 
 
+def test_what_folding_saves_and_what_is_too_long_is_said() -> None:
+    report = replace(REPORT, unfolded_tokens=18_000, over_long_count=2)
+    shown = values(Counted(DRAFT, preview(report)))
+
+    assert shown["tokens"] == "8,000 an epoch, folding saves 50 %"
+    assert shown["longest"] == "1,200 of 4,096 tokens; 2 rows are too long"
+
+
+def test_a_file_that_changed_since_its_last_check_is_a_warning_at_its_name() -> None:
+    line = summary_lines(Counted(DRAFT, preview(), change=f"has changed{EVIL}"))[0]
+
+    assert (line.name, line.tone) == ("dataset", "warning")
+    assert line.value == "train.json (by hand) has changede"
+
+
 def test_a_time_is_never_invented() -> None:
     unknown = "no earlier job with this model here: unknown until the first steps"
 
@@ -87,11 +102,13 @@ def test_nothing_is_claimed_of_what_another_host_costs() -> None:
 
 def test_what_stops_a_start_is_said() -> None:
     wrong = DRAFT.with_hyperparameter("lora_r", "0")
-    faulty = replace(REPORT, findings=(ERROR, ERROR))
+    faulty = replace(REPORT, findings=(ERROR, ERROR), finding_counts={Severity.ERROR: {"x": 2}})
     unread = Preview("tiny", dataset_problem=f"is{EVIL} empty.", base_model_problem="is none.")
 
     assert blockers(DRAFT, preview()) == []
-    assert blockers(DRAFT, preview(faulty)) == ["the training file has 2 errors."]
+    assert blockers(DRAFT, preview(faulty)) == [
+        "the training file has 2 errors: F3 goes to the findings."
+    ]
     assert blockers(DRAFT, unread) == ["dataset: ise empty.", "base_model: is none."]
     assert blockers(wrong, preview(faulty))[0] == (
         "lora_r: must be a whole number at least 1, at most 256."
@@ -116,12 +133,6 @@ def test_the_headline_has_what_matters_most() -> None:
     )
 
 
-def test_a_finding_says_where_it_is_in_cleaned_words() -> None:
-    assert finding_place(ERROR) == "c1 · turn 2 · line 3"
-    assert finding_place(replace(ERROR, conversation_id=EVIL, turn=None)) == "e · line 3"
-    assert len(finding_place(replace(ERROR, conversation_id="x" * 10_000))) < 500
-
-
 def test_counts_belong_to_all_drafts_that_ask_the_same() -> None:
     counted = Counted(DRAFT, preview())
 
@@ -138,9 +149,14 @@ def test_the_review_shows_the_hash_the_changes_and_whatever_is_unusual() -> None
         hyperparameters=Hyperparameters.from_values({"seed": 7}),
     )
 
-    lines = review_lines(Prepared(Path("/data/t.json"), spec, REPORT, PLAN), "local", SPEED)
+    prepared = Prepared(Path("/data/t.json"), spec, REPORT, PLAN)
+    lines = review_lines(prepared, "local", SPEED, "has changed: turns 2 -> 4")
 
     shown = {line.name: line for line in lines}
+    assert (shown["the file"].value, shown["the file"].tone) == (
+        "has changed: turns 2 -> 4",
+        "warning",
+    )
     assert shown["sha256"].value == "a" * 64
     assert shown["seed"].value == "7 (changed; balanced: 42)"
     assert {line.name for line in lines if line.tone == "changed"} == {"seed", "optim"}

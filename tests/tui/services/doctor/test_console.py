@@ -110,7 +110,7 @@ async def test_a_database_is_looked_at_and_left_as_it_is(this: ThisConsole) -> N
 
     outcome = await console.look_at_database(this)
 
-    assert (outcome.verdict, "schema 0002" in outcome.found) == ("ok", True)
+    assert (outcome.verdict, "schema 0003" in outcome.found) == ("ok", True)
     assert sorted(this.config.home.iterdir()) == before
 
 

@@ -1,0 +1,46 @@
+"""Options that several commands share, and how a command ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from tui import exit_codes
+from tui.commands.completion import complete_job_id
+
+Job = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="A job's id, or the beginning of one.",
+        autocompletion=complete_job_id,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; messages on stderr.")]
+Model = Annotated[
+    str, typer.Option(help="Base model: tiny, smollm2, a directory, or a model id of the hub.")
+]
+CutTargets = Annotated[
+    Literal["exclude", "train"], typer.Option(help="Answers that end in mid-sentence.")
+]
+OverLong = Annotated[Literal["refuse", "exclude"], typer.Option(help="Longer than max_seq_length.")]
+Out = Annotated[
+    Path,
+    typer.Option("-o", "--out", metavar="OUT", help="A new file; nothing is ever overwritten."),
+]
+
+
+def finish(command: Coroutine[Any, Any, int], interrupted: str = "interrupted.") -> None:
+    """Run a command to its exit code; Ctrl-C says `interrupted` and returns 130."""
+    import asyncio
+
+    try:
+        code = asyncio.run(command)
+    except KeyboardInterrupt:
+        print(f"\n{interrupted}", file=sys.stderr)
+        code = exit_codes.INTERRUPTED
+    raise typer.Exit(code)
