@@ -26,6 +26,7 @@ from shared.dataset.writing.llama_text import row_text
 from shared.dataset.writing.losses import Losses
 from shared.dataset.writing.new_file import new_file, refuse_existing
 from shared.errors import InvalidDataset
+from shared.number_text import many
 
 Keep = Callable[[RawConversation], bool]
 
@@ -128,9 +129,10 @@ def _write_rows(target: Path, form: Form, pieces: Iterable[Piece], losses: Losse
             raise InvalidDataset(f"{target}: there is nothing to write: no answer can be trained.")
     converted.notes += losses.of_messages()
     if cut:
-        converted.notes.append(f"{cut} targets that end in mid-sentence are not trained.")
+        converted.notes.append(f"Cut in mid-sentence and not trained: {many(cut, 'target')}.")
     if silent:
-        converted.notes.append(f"{silent} conversations without a trained target are left out.")
+        conversations = many(silent, "conversation")
+        converted.notes.append(f"Left out, without a trained target: {conversations}.")
     return converted
 
 

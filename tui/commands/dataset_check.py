@@ -16,7 +16,7 @@ from shared.clean_text import clean_line
 from shared.dataset.findings import Severity
 from shared.dataset.report import DatasetReport
 from shared.hyperparameters import Hyperparameters
-from shared.number_text import size
+from shared.number_text import many, size
 from tui import exit_codes
 from tui.commands.counting import counting_encoder
 from tui.commands.dataset_record import record_checks
@@ -201,12 +201,14 @@ def print_report(
 ) -> None:
     """The counts and the findings in short; on stderr where stdout is for data."""
     about = "about " if report.tokens_are_estimated else ""
-    say_line(
-        f"{report.shape}: {report.conversations} conversations, {report.turns} turns, "
-        f"{report.trained_targets} of {report.targets} targets trained, "
-        f"{about}{report.tokens} tokens an epoch, {about}{report.longest_tokens} in the longest.",
-        as_json=as_json,
+    facts = (
+        many(report.conversations, "conversation"),
+        many(report.turns, "turn"),
+        f"{report.trained_targets:,} of {many(report.targets, 'target')} trained",
+        f"{about}{report.tokens:,} tokens an epoch",
+        f"{about}{report.longest_tokens:,} in the longest",
     )
+    say_line(f"{report.shape}: {', '.join(facts)}.", as_json=as_json)
     for finding in report.findings[:most_findings]:
         say_line(finding_line(finding), as_json=as_json)
     if most_findings is not None and (left := len(report.findings) - most_findings) > 0:

@@ -9,10 +9,11 @@ from rich.text import Text
 from shared.clean_text import clean_line
 from shared.dataset.convert import Converted, Form, write_converted
 from shared.dataset.reader import open_training_file
+from shared.number_text import many
 from tui import exit_codes
 from tui.commands.output import print_json, say_line
 
-_ROWS = {Form.OPENAI: "lines", Form.LLAMA3: "texts"}
+_ROWS = {Form.OPENAI: "line", Form.LLAMA3: "text"}
 
 
 def convert_file(path: Path, form: str, out: Path, *, as_json: bool) -> int:
@@ -41,8 +42,8 @@ def convert_file(path: Path, form: str, out: Path, *, as_json: bool) -> int:
 
 def _print(out: Path, form: Form, converted: Converted) -> None:
     say_line(
-        f"{clean_line(str(out))}: {converted.conversations} conversations, "
-        f"{converted.targets} targets, {converted.rows} {_ROWS.get(form, 'turns')}."
+        f"{clean_line(str(out))}: {many(converted.conversations, 'conversation')}, "
+        f"{many(converted.targets, 'target')}, {many(converted.rows, _ROWS.get(form, 'turn'))}."
     )
     print_notes(converted.notes)
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from shared.clean_text import clean_line
 from shared.dataset.repair.log import Repair
 from shared.dataset.repair.repair import Repaired, repair
+from shared.number_text import many
 from tui import exit_codes
 from tui.commands.output import print_json, say_line
 
@@ -50,24 +51,23 @@ def _print(path: Path, out: Path, repaired: Repaired) -> None:
         say_line(f"... and {unlisted} more.")
     if repaired.is_written:
         counts = ", ".join(f"{_WORDS[what]}: {count}" for what, count in repaired.counts.items())
-        say_line(
-            f"{clean_line(str(out))}: {counts}; it holds {repaired.conversations} conversations, "
-            f"{repaired.targets} targets."
-        )
+        conversations = many(repaired.conversations, "conversation")
+        holds = f"{conversations}, {many(repaired.targets, 'target')}"
+        say_line(f"{clean_line(str(out))}: {counts}; it holds {holds}.")
     else:
         say_line(f"{clean_line(str(path))}: nothing to repair; nothing was written.")
     if repaired.remaining:
         say_line(
             Text(
-                f"{repaired.remaining} places cannot be read and are as they were: "
-                "`brightrun dataset check` shows them.",
+                f"Not readable, and left as it was: {many(repaired.remaining, 'place')}; "
+                "`brightrun dataset check` shows where.",
                 style="yellow",
             )
         )
 
 
 def _line(each: Repair) -> Text:
-    places = f" and {each.places - 1} more places" if each.places > 1 else ""
+    places = f" and {many(each.places - 1, 'more place')}" if each.places > 1 else ""
     return Text.assemble(
         f"{clean_line(each.location)}{places}: {_WORDS[each.what]}: ",
         (f"«{_shown(each.before)}»", "red"),

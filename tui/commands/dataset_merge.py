@@ -9,6 +9,7 @@ from typing import Any
 from shared.clean_text import clean_line
 from shared.dataset.merge import Merged, Place, merge
 from shared.dataset.reader import open_training_file
+from shared.number_text import many
 from tui import exit_codes
 from tui.commands.dataset_convert import print_notes
 from tui.commands.output import print_json, say_line
@@ -32,8 +33,9 @@ def merge_files(paths: list[Path], out: Path, *, as_json: bool) -> int:
 
 def _print(out: Path, merged: Merged) -> None:
     say_line(
-        f"{clean_line(str(out))}: {merged.conversations} conversations, {merged.targets} targets, "
-        f"{len(merged.duplicates)} duplicates left out."
+        f"{clean_line(str(out))}: {many(merged.conversations, 'conversation')}, "
+        f"{many(merged.targets, 'target')}, "
+        f"{many(len(merged.duplicates), 'duplicate')} left out."
     )
     _print_some(
         f"left out: {_words(duplicate.left_out)}, the same as {_words(duplicate.kept)}"

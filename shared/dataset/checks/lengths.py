@@ -20,6 +20,7 @@ from shared.dataset.findings import Finding, Severity
 from shared.dataset.folding import Row
 from shared.dataset.report import LengthDistribution, OverLongRow
 from shared.dataset.token_counts import count_rows, header_tokens
+from shared.number_text import many
 
 OverLong = Literal["refuse", "exclude"]
 
@@ -135,9 +136,9 @@ class Lengths:
         return Finding(
             Severity.ERROR if refuses else Severity.WARNING,
             "over_long",
-            f"{about}{cut.tokens} tokens up to turn {last_turn}, max_seq_length is "
-            f"{self._max_seq_length}: {outcome}; nothing is ever cut silently. "
-            f"Truncation would cut {about}{cut.cut_tokens} tokens{_losses(cut)}.",
+            f"{about}{cut.tokens:,} tokens up to turn {last_turn}, max_seq_length is "
+            f"{self._max_seq_length:,}: {outcome}; nothing is ever cut silently. "
+            f"Truncation would cut {about}{many(cut.cut_tokens, 'token')}{_losses(cut)}.",
             f"Raise max_seq_length to {cut.tokens} or more, or pass --over-long exclude.",
             cut.conversation_id,
             last_turn,

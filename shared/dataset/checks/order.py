@@ -92,7 +92,7 @@ def _history_findings(conversation: Conversation) -> Iterator[Finding]:
     found = list(_contradictions(conversation))
     if not found:
         return
-    more = f" So do {len(found) - 1} more turns." if len(found) > 1 else ""
+    more = f" More turns that differ: {len(found) - 1}." if len(found) > 1 else ""
     first = found[0]
     yield at_pair(
         conversation.conversation_id,

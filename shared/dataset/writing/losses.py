@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from shared.dataset.shapes import Kind
 from shared.dataset.writing.brightrun import Piece
 from shared.dataset.writing.head import Head
+from shared.number_text import many
 
 _MOST_KEYS = 10
 _IDENTITY = ("id", "conversation_id", "metadata", "conversation_metadata")
@@ -45,7 +46,7 @@ class Losses:
                 "an answer; they are left out."
             )
         if silent:
-            notes.append(f"{silent} conversations without a target are left out.")
+            notes.append(f"Left out, without a target: {many(silent, 'conversation')}.")
         return notes
 
     def of_messages(self) -> list[str]:
@@ -61,7 +62,7 @@ class Losses:
             )
         if self._unlabelled:
             notes.append(
-                f"{self._unlabelled} conversations have no persona, arc or topic; these are empty."
+                f"Persona, arc or topic stay empty in {many(self._unlabelled, 'conversation')}."
             )
         if self._blank_prompts:
             notes.append(f"{self._blank_prompts} blank system prompts are left out.")

@@ -145,7 +145,7 @@ def test_openai_lines_give_no_weight_to_what_is_not_trained(tmp_path: Path) -> N
         }
     ]
     assert (converted.conversations, converted.targets, converted.rows) == (1, 1, 1)
-    assert "1 targets that end in mid-sentence are not trained." in converted.notes
+    assert "Cut in mid-sentence and not trained: 1 target." in converted.notes
 
 
 def test_a_branch_is_a_line_of_its_own(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_pairs_are_built_of_chats(tmp_path: Path) -> None:
     assert set(entry["conversation_metadata"]["scaffolding"].values()) == {""}
     assert rows(tmp_path / "out.json") == rows(source)
     said = " ".join(converted.notes)
-    for missing in ("emotional_context", "consultant_profile", '"tools"', "no persona"):
+    for missing in ("emotional_context", "consultant_profile", '"tools"', "Persona, arc or topic stay empty in 1 conversation."):
         assert missing in said
 
 

@@ -64,7 +64,7 @@ def test_a_repair_is_listed(dataset: Typed, broken: Path, tmp_path: Path) -> Non
     code, text, _ = dataset("fix", broken, "-o", out)
     assert code == 0
     assert "conversations[0].training_pairs[1].target_response: literal \\n: " in text
-    assert "it holds 1 conversations, 1 targets." in text
+    assert "it holds 1 conversation, 1 target." in text
 
     code, text, _ = dataset("fix", out, "-o", tmp_path / "again.json")
     assert (code, text) == (0, f"{out}: nothing to repair; nothing was written.\n")

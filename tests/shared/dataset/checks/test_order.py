@@ -70,13 +70,13 @@ def test_a_contradiction_that_later_turns_keep_to_is_one() -> None:
             asked(6, "Hi", "Good day", "Well?", "Fine", "So?", target="Bye"),
         )
     )
-    assert "more turns" not in found.message
+    assert "More turns" not in found.message
 
 
 def test_a_conversation_that_contradicts_itself_again_and_again_is_one_finding() -> None:
     pairs = [asked(2, "Hi", target="Hello")]
     pairs += [asked(turn, "Hi", f"No {turn}", "Well?", target="Fine") for turn in (4, 6, 8)]
-    assert only(branched("c", *pairs)).message.endswith(" So do 2 more turns.")
+    assert only(branched("c", *pairs)).message.endswith(" More turns that differ: 2.")
 
 
 def test_a_history_that_ends_too_early_is_told() -> None:
