@@ -18,10 +18,12 @@ from shared.dataset.cut_targets import trained_rows
 from shared.dataset.findings import Severity
 from shared.dataset.folding import Row
 from shared.dataset.reader import read_dataset
+from shared.dataset.report import DatasetReport
 from shared.dataset.split import split
 from shared.dataset.step_plan import Step, plan_steps
 from shared.errors import InvalidDataset, UnsupportedChatTemplate
 from shared.job_spec import JobSpec
+from shared.number_text import many
 
 DRY_RUN_EXAMPLES = 10
 
@@ -72,14 +74,8 @@ def prepare(path: Path, job: JobSpec, encoder: ChatEncoder, render: RenderTempla
         over_long=job.over_long,
         encoder=encoder,
     )
-    errors = [item for item in report.findings if item.severity is Severity.ERROR]
-    if errors:
-        where = f"conversation {errors[0].conversation_id}, turn {errors[0].turn}: "
-        raise InvalidDataset(
-            f"{job.dataset.file_name}: {where if errors[0].conversation_id else ''}"
-            f"{errors[0].message} {errors[0].advice}"
-            + (f" ({len(errors) - 1} more errors)" if len(errors) > 1 else "")
-        )
+    if report.has_errors:
+        raise InvalidDataset(f"{job.dataset.file_name}: {_first_error(report)}")
     train, held_out = split(
         dataset.conversations, hyperparameters.eval_fraction, hyperparameters.seed
     )
@@ -100,6 +96,14 @@ def prepare(path: Path, job: JobSpec, encoder: ChatEncoder, render: RenderTempla
             if item.severity is Severity.WARNING
         ),
     )
+
+
+def _first_error(report: DatasetReport) -> str:
+    """The first of them in words, and how many more there are."""
+    first, others = report.findings[0], report.count(Severity.ERROR) - 1
+    where = ", ".join(first.places)
+    more = f" ({many(others, 'more error')})" if others else ""
+    return f"{where}{': ' * bool(where)}{first.message} {first.advice}{more}"
 
 
 def _encoder_of(

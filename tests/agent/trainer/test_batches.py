@@ -87,7 +87,7 @@ def test_a_conversation_is_on_one_side_of_the_split(make_attempt: MakeAttempt) -
 
 def test_an_over_long_conversation_stops_the_job_and_is_named(make_attempt: MakeAttempt) -> None:
     attempt = make_attempt(hyperparameters={"max_seq_length": 300})
-    with pytest.raises(InvalidDataset, match=r"conversation [0-9a-f-]{36}, turn \d+: \d+ tokens"):
+    with pytest.raises(InvalidDataset, match=r"[0-9a-f-]{36}, turn \d+, .*: [\d,]+ tokens"):
         prepared(attempt)
 
 

@@ -273,7 +273,12 @@ def test_pairs_are_built_of_chats(tmp_path: Path) -> None:
     assert set(entry["conversation_metadata"]["scaffolding"].values()) == {""}
     assert rows(tmp_path / "out.json") == rows(source)
     said = " ".join(converted.notes)
-    for missing in ("emotional_context", "consultant_profile", '"tools"', "Persona, arc or topic stay empty in 1 conversation."):
+    for missing in (
+        "emotional_context",
+        "consultant_profile",
+        '"tools"',
+        "Persona, arc or topic stay empty in 1 conversation.",
+    ):
         assert missing in said
 
 

@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import asyncssh
@@ -69,29 +69,35 @@ async def tunnel(way: Way) -> AsyncIterator[Tunnel]:
 async def shouting(path: Path) -> AsyncIterator[None]:
     """A server on a Unix socket that gives back in capitals what it is sent."""
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         while line := await reader.readline():
             writer.write(line.upper())
         writer.close()
 
     server = await asyncio.start_unix_server(serve, path)
-    yield
-    server.close()
+    try:
+        yield
+    finally:
+        server.close()
+        for writer in writers:  # Those who are still connected are not waited for.
+            writer.close()
+        closed = (writer.wait_closed() for writer in writers)
+        await asyncio.gather(*closed, return_exceptions=True)
 
 
 async def asked_through(tunnel: Tunnel, text: bytes) -> bytes:
     """The answer, as soon as somebody can be asked."""
     async with asyncio.timeout(20):
         while True:
-            try:
+            with suppress(OSError):
                 reader, writer = await asyncio.open_unix_connection(tunnel.socket)
-                writer.write(text + b"\n")
-                answer = await reader.readline()
-                writer.close()
-                if answer:
-                    return answer.strip()
-            except OSError:
-                pass
+                with closing(writer):
+                    writer.write(text + b"\n")
+                    if answer := await reader.readline():
+                        return answer.strip()
             await asyncio.sleep(0.02)
 
 
