@@ -7,7 +7,7 @@ conversations whether the run was interrupted or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,12 +90,17 @@ def prepare(path: Path, job: JobSpec, encoder: ChatEncoder, render: RenderTempla
         train=train_examples,
         held_out=encode(held_out),
         steps=steps[:1] if job.dry_run else steps,
-        warnings=tuple(
-            f"{item.code}: {item.message}"
-            for item in report.findings
-            if item.severity is Severity.WARNING
-        ),
+        warnings=tuple(_warnings(report)),
     )
+
+
+def _warnings(report: DatasetReport) -> Iterator[str]:
+    """One for each code: the first finding, and how many there are; a check lists all of them."""
+    for code, count in report.finding_counts.get(Severity.WARNING, {}).items():
+        first = next(item for item in report.findings if item.code == code)
+        times = [f"{count} times, first in"] if count > 1 else []
+        where = " ".join([*times, ", ".join(first.places) or "the file"])
+        yield f"{code}: {first.message} ({where})"
 
 
 def _first_error(report: DatasetReport) -> str:

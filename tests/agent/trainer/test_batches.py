@@ -112,7 +112,22 @@ def test_a_cut_target_is_excluded_and_said_unless_it_is_wanted(
         make_attempt("two", dataset=cut, cut_targets="train", hyperparameters={"eval_fraction": 0})
     )
     assert excluded.targets == wanted.targets - 1
-    assert any("cut_target" in warning for warning in excluded.warnings)
+    [said] = [warning for warning in excluded.warnings if warning.startswith("cut_target")]
+    assert "excluded from the loss" in said
+    assert "training_pairs[" in said
+
+
+def test_what_is_found_many_times_is_one_warning(
+    make_attempt: MakeAttempt, short_dataset: Path, tmp_path: Path
+) -> None:
+    document = json.loads(short_dataset.read_text(encoding="utf-8"))
+    for conversation in document["conversations"]:
+        conversation["conversation_metadata"]["scaffolding"] = {"persona_key": ""}
+    unlabelled = tmp_path / "unlabelled.json"
+    unlabelled.write_text(json.dumps(document), encoding="utf-8")
+    warnings = prepared(make_attempt(dataset=unlabelled)).warnings
+    [said] = [warning for warning in warnings if warning.startswith("empty_scaffolding: ")]
+    assert "(7 times, first in " in said
 
 
 def test_a_file_without_a_trainable_target_is_refused(
