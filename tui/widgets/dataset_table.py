@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -15,34 +13,22 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from tui.views.dataset_row import DatasetRow
+from tui.widgets.fitted_columns import GAP, Column, fitted_widths
 
-_GAP = 2
 _FINDINGS_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """`width` in cells, 0 for what is left; shown in tables of at least `from_width` cells."""
-
-    key: str
-    label: str
-    width: int
-    from_width: int
-    value: Callable[[DatasetRow], str]
-    is_number: bool = False
-
-
-_COLUMNS = (
-    _Column("mark", "", 1, 0, lambda row: ""),
-    _Column("name", "NAME", 0, 0, attrgetter("name")),
-    _Column("shape", "SHAPE", 23, 136, attrgetter("shape")),
-    _Column("size", "SIZE", 8, 104, attrgetter("size"), is_number=True),
-    _Column("conversations", "CONV.", 7, 0, attrgetter("conversations"), is_number=True),
-    _Column("targets", "TARGETS", 14, 0, attrgetter("targets"), is_number=True),
-    _Column("tokens", "TOKENS", 11, 94, attrgetter("tokens"), is_number=True),
-    _Column("findings", "FINDINGS", 14, 0, attrgetter("findings")),
-    _Column("checked", "CHECKED", 16, 84, attrgetter("checked_or_state")),
-    _Column("jobs", "JOBS", 4, 0, attrgetter("jobs"), is_number=True),
+_COLUMNS: tuple[Column[DatasetRow], ...] = (
+    Column("mark", "", 1, 0, lambda row: ""),
+    Column("name", "NAME", 0, 0, attrgetter("name")),
+    Column("shape", "SHAPE", 23, 136, attrgetter("shape")),
+    Column("size", "SIZE", 8, 104, attrgetter("size"), is_number=True),
+    Column("conversations", "CONV.", 7, 0, attrgetter("conversations"), is_number=True),
+    Column("targets", "TARGETS", 14, 0, attrgetter("targets"), is_number=True),
+    Column("tokens", "TOKENS", 11, 94, attrgetter("tokens"), is_number=True),
+    Column("findings", "FINDINGS", 14, 0, attrgetter("findings")),
+    Column("checked", "CHECKED", 16, 84, attrgetter("checked_or_state")),
+    Column("jobs", "JOBS", 4, 0, attrgetter("jobs"), is_number=True),
 )
 _NARROWEST_NAME = 12
 
@@ -100,7 +86,7 @@ class DatasetTable(DataTable[Text]):
 
     def on_resize(self, event: events.Resize) -> None:
         width = self.scrollable_content_region.width
-        widths = _widths(width) if width else {}
+        widths = fitted_widths(_COLUMNS, width, least_rest=_NARROWEST_NAME) if width else {}
         if widths == self._widths:
             return
         self._widths = widths
@@ -117,8 +103,7 @@ class DatasetTable(DataTable[Text]):
         for column in _COLUMNS:
             if column.key in self._widths:
                 width = self._widths[column.key]
-                label = column.label.rjust(width) if column.is_number else column.label
-                self.add_column(label, width=width + _GAP, key=column.key)
+                self.add_column(column.heading(width), width=width + GAP, key=column.key)
         for key, row in self._rows.items():
             if self._widths:
                 self.add_row(*self._cells(row), key=key)
@@ -140,22 +125,11 @@ class DatasetTable(DataTable[Text]):
         return cells
 
 
-def _widths(available: int) -> dict[str, int]:
-    widths = {item.key: item.width for item in _COLUMNS if available >= item.from_width}
-    left = available - sum(width + _GAP for width in widths.values())
-    return {**widths, "name": max(left, _NARROWEST_NAME)}
-
-
-def _cell(column: _Column, row: DatasetRow, width: int) -> Text:
+def _cell(column: Column[DatasetRow], row: DatasetRow, width: int) -> Text:
     if column.key == "findings" and row.finding_parts:
         parts = [Text(text, _FINDINGS_STYLES[severity]) for text, severity in row.finding_parts]
         found = Text(", ").join(parts)
         found.truncate(width, overflow="ellipsis")
         return found
-    value = column.value(row)
-    if cell_len(value) > width:
-        value = set_cell_size(value, max(width - 1, 0)).rstrip() + "…"
     is_stale = row.state and column.key in ("name", "checked")
-    if column.is_number:
-        value = value.rjust(width)
-    return Text(value, style="yellow" if is_stale else "", no_wrap=True)
+    return column.cell(row, width, "yellow" if is_stale else "")

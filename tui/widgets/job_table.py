@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.cells import set_cell_size
 from rich.text import Text
 from textual import events
 from textual.message import Message
@@ -19,6 +18,7 @@ from textual.widgets import DataTable
 from shared.number_text import duration, loss
 from tui.services.hosts.names import LOCAL
 from tui.views.job_row import STATUS_STYLES, JobRow, Selection, status_words
+from tui.widgets.fitted_columns import fitted_text
 
 MOST_ROWS = 1000
 """A table redraws all its rows when their order changes: 17 us a row (measured 2026-11)."""
@@ -213,22 +213,16 @@ def _widths(available: int, has_hosts: bool) -> tuple[dict[str, int], int]:
     return widths, gap
 
 
-def _text(value: str, width: int, style: str = "") -> Text:
-    if len(value) > width:
-        value = set_cell_size(value, max(width - 1, 0)).rstrip() + "…"
-    return Text(value, style=style, no_wrap=True)
-
-
 def _right(value: str, width: int) -> Text:
-    return _text(value.rjust(width), width, "dim" if value == "–" else "")
+    return fitted_text(value, width, "dim" if value == "–" else "", is_number=True)
 
 
 def _status(row: JobRow, width: int, now: datetime) -> Text:
-    return _text(status_words(row.status), width, STATUS_STYLES.get(row.status, ""))
+    return fitted_text(status_words(row.status), width, STATUS_STYLES.get(row.status, ""))
 
 
 def _activity(row: JobRow, width: int, now: datetime) -> Text:
-    return _text(row.activity, width, "bold yellow" if row.is_unreachable else "dim")
+    return fitted_text(row.activity, width, "bold yellow" if row.is_unreachable else "dim")
 
 
 def _progress(row: JobRow, width: int, now: datetime) -> Text:
@@ -236,7 +230,7 @@ def _progress(row: JobRow, width: int, now: datetime) -> Text:
         return _right("–", width)
     percent = f"{row.progress:4.0%}"
     if width <= len(percent):
-        return _text(percent, width)
+        return fitted_text(percent, width)
     percent = f" {percent}"
     bar = width - len(percent)
     done = round(row.progress * bar)
@@ -257,10 +251,14 @@ def _cost(row: JobRow, width: int, now: datetime) -> Text:
     return _right("–" if row.cost_usd is None else f"${row.cost_usd:,.2f}", width)
 
 
+def _created(row: JobRow, width: int, now: datetime) -> Text:
+    return fitted_text(f"{row.created_at.astimezone():%d %b %H:%M}", width, "dim")
+
+
 _COLUMNS = (
-    _Column("name", "NAME", 0, 0, lambda row, width, now: _text(row.name, width), "name"),
+    _Column("name", "NAME", 0, 0, lambda row, width, now: fitted_text(row.name, width), "name"),
     _Column("status", "STATUS", 11, 14, _status, "status"),
-    _Column("host", "HOST", 16, 16, lambda row, width, now: _text(row.host, width, "dim")),
+    _Column("host", "HOST", 16, 16, lambda row, width, now: fitted_text(row.host, width, "dim")),
     _Column("activity", "ACTIVITY", 8, 17, _activity),
     _Column("progress", "DONE", 4, 14, _progress, "progress"),
     _Column("step", "STEP", 7, 9, _step, is_number=True),
@@ -274,7 +272,9 @@ _COLUMNS = (
         "CREATED",
         12,
         12,
-        lambda row, width, now: _text(f"{row.created_at.astimezone():%d %b %H:%M}", width, "dim"),
+        lambda row, width, now: fitted_text(
+            f"{row.created_at.astimezone():%d %b %H:%M}", width, "dim"
+        ),
         "created",
     ),
 )

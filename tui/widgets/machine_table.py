@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -15,30 +12,20 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from tui.views.machine_row import MachineRow
+from tui.widgets.fitted_columns import GAP, Column, fitted_widths
 
-_GAP = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """`width` in cells, 0 for what is left; shown in tables of at least `from_width` cells."""
-
-    key: str
-    label: str
-    width: int
-    from_width: int
-    value: Callable[[MachineRow], str]
+_LEAST_RUNNING = 7
 
 
-_COLUMNS = (
-    _Column("name", "HOST", 20, 0, attrgetter("name")),
-    _Column("state", "STATE", 13, 0, attrgetter("state")),
-    _Column("gpus", "GPU", 22, 0, attrgetter("gpus")),
-    _Column("disk_free", "DISK FREE", 9, 90, attrgetter("disk_free")),
-    _Column("up", "UP", 10, 100, attrgetter("up")),
-    _Column("last_contact", "LAST CONTACT", 16, 115, attrgetter("last_contact")),
-    _Column("agent_version", "AGENT", 10, 140, attrgetter("agent_version")),
-    _Column("running", "RUNNING", 0, 0, attrgetter("running")),
+_COLUMNS: tuple[Column[MachineRow], ...] = (
+    Column("name", "HOST", 20, 0, attrgetter("name")),
+    Column("state", "STATE", 13, 0, attrgetter("state")),
+    Column("gpus", "GPU", 22, 0, attrgetter("gpus")),
+    Column("disk_free", "DISK FREE", 9, 90, attrgetter("disk_free")),
+    Column("up", "UP", 10, 100, attrgetter("up")),
+    Column("last_contact", "LAST CONTACT", 16, 115, attrgetter("last_contact")),
+    Column("agent_version", "AGENT", 10, 140, attrgetter("agent_version")),
+    Column("running", "RUNNING", 0, 0, attrgetter("running")),
 )
 
 
@@ -80,7 +67,7 @@ class MachineTable(DataTable[Text]):
 
     def on_resize(self, event: events.Resize) -> None:
         width = self.scrollable_content_region.width
-        widths = _widths(width) if width else {}
+        widths = fitted_widths(_COLUMNS, width, least_rest=_LEAST_RUNNING) if width else {}
         if widths == self._widths:
             return
         cursor_row = self.cursor_row
@@ -88,7 +75,7 @@ class MachineTable(DataTable[Text]):
         self.clear(columns=True)
         for column in _COLUMNS:
             if column.key in widths:
-                self.add_column(column.label, width=widths[column.key] + _GAP, key=column.key)
+                self.add_column(column.label, width=widths[column.key] + GAP, key=column.key)
         for name, row in self._machines.items():
             if widths:
                 self.add_row(*self._cells(row).values(), key=name)
@@ -100,24 +87,15 @@ class MachineTable(DataTable[Text]):
 
     def _cells(self, row: MachineRow) -> dict[str, Text]:
         return {
-            column.key: _cell(column.value(row), self._widths[column.key], column.key)
+            column.key: column.cell(row, self._widths[column.key], _style(column, row))
             for column in _COLUMNS
             if column.key in self._widths
         }
 
 
-def _widths(available: int) -> dict[str, int]:
-    widths = {item.key: item.width for item in _COLUMNS if available >= item.from_width}
-    left = available - sum(width + _GAP for width in widths.values())
-    return {**widths, "running": max(left, 7)}
-
-
-def _cell(value: str, width: int, key: str) -> Text:
-    style = ""
-    if key == "state":
-        style = "green" if value == "reachable" else "dim"
-        if value.startswith("unreachable"):
-            style = "bold yellow"
-    if cell_len(value) > width:
-        value = set_cell_size(value, max(width - 1, 0)).rstrip() + "…"
-    return Text(value, style=style, no_wrap=True)
+def _style(column: Column[MachineRow], row: MachineRow) -> str:
+    if column.key != "state":
+        return ""
+    if row.state.startswith("unreachable"):
+        return "bold yellow"
+    return "green" if row.state == "reachable" else "dim"
