@@ -267,14 +267,5 @@ _COLUMNS = (
     ),
     _Column("duration", "TIME", 7, 8, _duration, "duration", True),
     _Column("cost", "COST", 5, 7, _cost, is_number=True),
-    _Column(
-        "created",
-        "CREATED",
-        12,
-        12,
-        lambda row, width, now: fitted_text(
-            f"{row.created_at.astimezone():%d %b %H:%M}", width, "dim"
-        ),
-        "created",
-    ),
+    _Column("created", "CREATED", 12, 12, _created, "created"),
 )
