@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.clean_text import clean_line
 from shared.dataset.checks.seen import SeenHashes
-from shared.dataset.checks.walk import at_pair
+from shared.dataset.checks.walk import at_pair, beginning
 from shared.dataset.conversation import Conversation, TrainingPair
 from shared.dataset.findings import MOST_FINDINGS_OF_A_CODE, Finding, Severity
 from shared.dataset.similarity import Sketch, content_hash, near_duplicates, sketch
@@ -200,5 +200,5 @@ def _repeated_target(conversation: Conversation, pair: TrainingPair, target: str
         "repeated_target",
         "",
         "Word it anew, or the model learns it by heart.",
-        snippet=target[:80],
+        snippet=beginning(target, 80),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from shared.dataset.checks.walk import at_pair, new_messages
+from shared.dataset.checks.personal_values import masked
+from shared.dataset.checks.walk import at_pair, beginning, new_messages
 from shared.dataset.conversation import Conversation, Message, TrainingPair
 from shared.dataset.findings import Finding, Severity
 
@@ -41,7 +42,7 @@ def _role_findings(conversation: Conversation) -> Iterator[Finding]:
             if code == "repeated_user_turn"
             else "Check the conversation's history; the base model knows user and assistant in "
             "turns.",
-            snippet=snippet[: 2 * _SNIPPET_CHARACTERS],
+            snippet=beginning(snippet, 2 * _SNIPPET_CHARACTERS),
         )
 
 
@@ -160,11 +161,12 @@ def _difference(earlier: Message, later: Message) -> str:
         min(len(earlier.content), len(later.content)),
     )
     start = max(parted - 15, 0)
-    return f"{_begin(earlier.content[start:])!r} there, {_begin(later.content[start:])!r} here"
+    there, here = masked(earlier.content)[start:], masked(later.content)[start:]
+    return f"{_begin(there)!r} there, {_begin(here)!r} here"
 
 
 def _begin(text: str) -> str:
-    return text[:_SNIPPET_CHARACTERS]
+    return beginning(text, _SNIPPET_CHARACTERS)
 
 
 # --- system prompts ---------------------------------------------------------------------------
@@ -183,7 +185,7 @@ def _system_findings(conversation: Conversation) -> Iterator[Finding]:
                 "the system prompt changes inside the conversation.",
                 "From here on it is a row of its own, for more tokens. Use one prompt where you "
                 "can.",
-                snippet=prompt[: 2 * _SNIPPET_CHARACTERS],
+                snippet=beginning(prompt, 2 * _SNIPPET_CHARACTERS),
             )
             return
         before = prompt

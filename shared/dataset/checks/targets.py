@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from shared.dataset.checks.walk import at_pair
+from shared.dataset.checks.walk import at_pair, ending
 from shared.dataset.conversation import Conversation, TrainingPair
 from shared.dataset.cut_targets import CutTargets, is_cut
 from shared.dataset.findings import Finding, Severity
@@ -99,7 +99,7 @@ def _look_at(
             "cut_target",
             f"the target ends in mid-sentence (stray backslash); {kept}.",
             "Complete the answer in the file.",
-            target[-50:],
+            ending(target, 50),
         )
     if sign := cut_sign(target):
         return (
@@ -107,7 +107,7 @@ def _look_at(
             "maybe_cut_target",
             f"the target may end in mid-sentence: it {sign}.",
             "It is trained as it is. Complete it, or set it to null, if it is cut.",
-            target[-50:],
+            ending(target, 50),
         )
     return None
 

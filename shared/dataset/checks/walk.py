@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shared.dataset.checks.personal_values import masked
 from shared.dataset.conversation import Conversation, Message, Role, TrainingPair
 from shared.dataset.findings import Finding, Severity
 
@@ -109,5 +110,15 @@ def at_conversation(
 
 
 def around(text: str, position: int, reach: int = 25) -> str:
-    """The text near a place in it."""
-    return text[max(position - reach, 0) : position + reach]
+    """The text near a place in it, without personal data."""
+    return masked(text)[max(position - reach, 0) : position + reach]
+
+
+def beginning(text: str, characters: int) -> str:
+    """The first of the text, without personal data."""
+    return masked(text)[:characters]
+
+
+def ending(text: str, characters: int) -> str:
+    """The last of the text, without personal data."""
+    return masked(text)[-characters:]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from shared.dataset.checks.checker import check_dataset
 from shared.dataset.checks.personal_data import personal_data_finding
 from shared.dataset.checks.walk import Text
 from shared.dataset.findings import Finding
-from tests.shared.dataset.documents import asked
+from tests.shared.dataset.documents import asked, branched, dataset, talk
 
 CARD = "4539 1488 0343 6467"
 IBAN = "NL91 ABNA 0417 1643 00"
@@ -83,3 +84,25 @@ def test_a_long_text_without_end_is_looked_at_in_no_time() -> None:
     assert look("4 " * 100_000) is None
     assert look("a." * 100_000 + "@" + "a." * 100_000) is None
     assert look("AB12 " + "ABCD " * 50_000) is None
+
+
+def test_no_finding_repeats_what_was_masked() -> None:
+    mail = "bo.lind@mail.pond.io"
+    answer = f"{'Thank you. ' * 30}\\n Write to {mail} or {CARD} <|eot_id|> and \\"
+    other = asked(4, "Hi", f"{CARD} {mail}", "Well?", target=f"{mail} {CARD} said the,")
+    found = check_dataset(
+        dataset(
+            branched("a", asked(2, "Hi", target=answer), other),
+            branched("b", asked(2, f"{CARD}\\n{mail}", f"{CARD}\\n{mail}", target=answer)),
+            talk("c", f"{mail}‮", f"{mail} {CARD}"),
+        ),
+        max_seq_length=4096,
+    )
+    codes = {finding.code for finding in found.findings}
+    assert {"personal_data", "history_differs", "literal_newline", "cut_target"} <= codes
+    assert {"maybe_cut_target", "repeated_target", "control_characters", "role_order"} <= codes
+    shown = str(found.to_dict())
+    assert "pond" not in shown
+    assert "lind" not in shown
+    assert "0343" not in shown
+    assert "•" in shown
