@@ -94,6 +94,11 @@ def test_no_finding_repeats_what_was_masked() -> None:
         dataset(
             branched("a", asked(2, "Hi", target=answer), other),
             branched("b", asked(2, f"{CARD}\\n{mail}", f"{CARD}\\n{mail}", target=answer)),
+            branched(
+                "d",
+                asked(2, f"It is {CARD}", target="Yes."),
+                asked(4, f"It is {CARD}!", "Yes.", "No?", target="No."),
+            ),
             talk("c", f"{mail}‮", f"{mail} {CARD}"),
         ),
         max_seq_length=4096,
