@@ -39,7 +39,7 @@ def hub_tokenizer(
     """
     # Takes 0.2 s to import, and only models of the hub need it.
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()  # Both would be drawn across the console.
@@ -47,6 +47,8 @@ def hub_tokenizer(
     try:
         cached = hf_hub_download(base_model, _FILE, revision=revision, local_files_only=True)
         return HubTokenizer(Path(cached))
+    except HFValidationError:  # As while a name is being typed: `meta-llama/Meta-`.
+        return HubTokenizer(None, f"{base_model} is no model id of the hub")
     except LocalEntryNotFoundError:
         if not may_fetch:
             return HubTokenizer(None, f"the tokenizer of {base_model} is not on this machine")

@@ -147,6 +147,12 @@ def test_why_it_cannot_be_had_is_told(
     assert told.startswith(reason)
 
 
+def test_a_name_that_is_half_typed_is_no_error(tmp_path: Path) -> None:
+    for name in ("meta-llama/Meta-", "org/model.git"):
+        found = look(name, False, True, home=tmp_path)
+        assert found == 2 * [["", f"{name} is no model id of the hub"]]
+
+
 def test_a_hub_that_is_not_there_costs_no_time(tmp_path: Path) -> None:
     nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
     [[path, told]] = look("org/model", True, home=tmp_path, **nobody)
