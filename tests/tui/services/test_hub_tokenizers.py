@@ -167,6 +167,11 @@ def test_a_hub_id_is_an_organisation_and_a_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert is_hub_id("meta-llama/Meta-Llama-3-70B-Instruct")
-    assert not any(map(is_hub_id, ("tiny", "/models/llama", "~/llama", "./a/b", "a/b/c", "a/")))
+    assert not any(
+        map(
+            is_hub_id,
+            ("tiny", "/models/llama", "~/llama", "./a/b", "a/b/c", "a/", "a/" + 300 * "b"),
+        )
+    )
     (tmp_path / "models" / "llama").mkdir(parents=True)
     assert not is_hub_id("models/llama")
