@@ -68,9 +68,14 @@ class CheckingScreen(ConsoleScreen[Result]):
         self.notify("stopped: nothing was written down", markup=False)
         return True
 
-    def _begin(self, what: str, run: Callable[[OnProgress], Awaitable[CheckOutcome]]) -> None:
+    def is_busy(self) -> bool:
+        """Whether another check is under way, which is told."""
         if self.is_checking:
             self.notify("One check is under way; Esc stops it.", markup=False)
+        return self.is_checking
+
+    def _begin(self, what: str, run: Callable[[OnProgress], Awaitable[CheckOutcome]]) -> None:
+        if self.is_busy():
             return
         self.is_checking = True
         self.query_exactly_one(CheckProgress).show(what)
@@ -103,6 +108,7 @@ class CheckingScreen(ConsoleScreen[Result]):
             self.complain(message.error)
         if message.outcome is not None:
             self._say_change(message.outcome)
+            self._say_estimates(message.outcome)
             self.checked(message.outcome)
 
     def _end(self) -> None:
@@ -112,6 +118,11 @@ class CheckingScreen(ConsoleScreen[Result]):
     def _say_change(self, outcome: CheckOutcome) -> None:
         if outcome.change:
             words = clean_line(f"{outcome.file.name}: {outcome.change}")
+            self.notify(words, severity="warning", timeout=15, markup=False)
+
+    def _say_estimates(self, outcome: CheckOutcome) -> None:
+        if outcome.estimated_because:
+            words = clean_line(f"Token counts are estimates: {outcome.estimated_because}.")
             self.notify(words, severity="warning", timeout=15, markup=False)
 
 

@@ -16,7 +16,8 @@ from textual.widgets import Footer, Static
 
 from shared.dataset.report import DatasetReport
 from shared.errors import BrightRunError
-from tui.screens.known_file_screen import KnownFileScreen
+from tui.screens.check_settings import CheckSettingsScreen
+from tui.screens.known_file_screen import FORGET, KnownFileScreen
 from tui.services.check_run import CheckOutcome
 from tui.services.dataset_registry import KnownFile, state_of
 from tui.services.session import Session
@@ -35,7 +36,8 @@ class DatasetScreen(KnownFileScreen[None]):
     # Dataset
 
     What the last check said. Enter on a finding opens the preview at its conversation; Tab goes
-    from the figures to the findings and back.
+    from the figures to the findings and back. `b` checks the file again for another base model or
+    another max_seq_length; F5 then keeps to these.
     """
     CSS = """
     DatasetScreen {
@@ -56,8 +58,10 @@ class DatasetScreen(KnownFileScreen[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("b", "base_model", "Base model", tooltip="Check for another model or length"),
         Binding("f3", "findings", "Findings"),
         Binding("escape", "back", "Back"),
+        FORGET,
     ]
     AUTO_FOCUS = "#figures"
 
@@ -149,6 +153,19 @@ class DatasetScreen(KnownFileScreen[None]):
     @on(FindingsList.Chosen)
     def _on_finding(self, message: FindingsList.Chosen) -> None:
         self.preview(message.finding)
+
+    @work(group="check again", exclusive=True)
+    async def action_base_model(self) -> None:
+        """Ask for a base model and a length, and check the file again with them."""
+        file = self._file.file
+        if self.is_busy():
+            return
+        last = await self.settings_of_last_check(file)
+        if last is None:
+            return
+        wanted = await self.app.push_screen_wait(CheckSettingsScreen(file.name, last))
+        if wanted is not None:
+            self.check(file.path, wanted)
 
     def action_findings(self) -> None:
         """Go through the findings."""

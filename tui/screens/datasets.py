@@ -17,7 +17,7 @@ from shared.errors import BrightRunError
 from shared.number_text import many
 from tui.config import load_config
 from tui.screens.checking_screen import settings_for
-from tui.screens.known_file_screen import KnownFileScreen
+from tui.screens.known_file_screen import FORGET, KnownFileScreen
 from tui.services.check_run import CheckOutcome
 from tui.services.dataset_registry import KnownFile, known_files
 from tui.services.path_completion import complete_dataset
@@ -54,6 +54,7 @@ class DatasetsScreen(KnownFileScreen[str | None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        FORGET,
         Binding("a", "add", "Add", tooltip="Check a file by its path"),
         Binding("space", "mark", "Mark"),
         Binding("M", "merge", "Merge", tooltip="One training set of the marked files"),

@@ -14,12 +14,17 @@ from shared.dataset.findings import Finding
 from shared.dataset.report import DatasetReport
 from shared.errors import BrightRunError, InvalidDataset
 from shared.number_text import short_path
+from shared.store.stored import StoredFile
 from tui.screens.checking_screen import CheckingScreen, settings_for
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.console_screen import Result
 from tui.screens.open_preview import open_preview
+from tui.services.dataset_check import CheckSettings
 from tui.services.dataset_registry import FileState, KnownFile, state_of
 from tui.views.job_draft import JobDraft
+
+FORGET = Binding("delete", "forget", "Forget", tooltip="Out of this list; the file stays")
+"""Each screen puts it where its footer has room at 80 columns."""
 
 _DEFAULT_LENGTH = 4096
 
@@ -31,7 +36,6 @@ class KnownFileScreen(CheckingScreen[Result]):
         Binding("f5", "check_again", "Check again", tooltip="Says what has changed"),
         Binding("p", "preview", "Preview", tooltip="As the model will see it, token by token"),
         Binding("n", "new_job", "New job", tooltip="A new job that trains this file"),
-        Binding("delete", "forget", "Forget", tooltip="Out of this list; the file stays"),
     ]
 
     @property
@@ -47,7 +51,18 @@ class KnownFileScreen(CheckingScreen[Result]):
     @property
     def max_seq_length(self) -> int:
         """Of the last check, where it is known."""
-        return (self.report.max_seq_length if self.report is not None else 0) or _DEFAULT_LENGTH
+        return _length_of(self.report)
+
+    async def settings_of_last_check(self, file: StoredFile) -> CheckSettings | None:
+        """With which base model and length; None where the registry cannot tell, which is said."""
+        report = self.report
+        try:
+            if report is None:
+                report = await self.session.store.training_files.report(file.sha256)
+        except BrightRunError as error:
+            self.complain(error)
+            return None
+        return settings_for(file, _length_of(report))
 
     def forgotten(self) -> None:
         """The registry does not have the file any more."""
@@ -59,11 +74,15 @@ class KnownFileScreen(CheckingScreen[Result]):
             return self.chosen is not None
         return True
 
-    def action_check_again(self) -> None:
-        """Read the file again, with the tokenizer of the last time."""
-        if self.chosen is not None:
-            file = self.chosen.file
-            self.check(file.path, settings_for(file, self.max_seq_length))
+    @work(group="check again", exclusive=True)
+    async def action_check_again(self) -> None:
+        """Read the file again, with the base model and the length of the last time."""
+        known = self.chosen
+        if known is None or self.is_busy():
+            return
+        settings = await self.settings_of_last_check(known.file)
+        if settings is not None:
+            self.check(known.file.path, settings)
 
     def action_preview(self) -> None:
         """The first conversation, token by token."""
@@ -110,3 +129,8 @@ class KnownFileScreen(CheckingScreen[Result]):
             self.complain(error)
         else:
             self.forgotten()
+
+
+def _length_of(report: DatasetReport | None) -> int:
+    """A report of an earlier version does not have it."""
+    return (report.max_seq_length if report is not None else 0) or _DEFAULT_LENGTH

@@ -7,7 +7,9 @@ from pathlib import Path
 from shared.dataset.findings import Finding
 from shared.dataset.report import DatasetReport
 from tui.screens.console_screen import ConsoleScreen, Result
+from tui.views.finding_lines import finding_place, shortened
 
+_READ_ON_S = 15
 _OF_THE_FILE = "This finding is about the file, not about one conversation."
 
 
@@ -21,7 +23,7 @@ def open_preview(
 ) -> None:
     """Above `screen`, at the finding's conversation; without one, at the first."""
     if finding is not None and finding.conversation_id is None:
-        screen.notify(_OF_THE_FILE, markup=False)
+        _say_why_not(screen, finding, report)
         return
     from tui.screens.dataset_preview import DatasetPreviewScreen
 
@@ -30,6 +32,26 @@ def open_preview(
     screen.app.push_screen(
         DatasetPreviewScreen(path, base_model, max_seq_length, conversation, codes)
     )
+
+
+def _say_why_not(
+    screen: ConsoleScreen[Result], finding: Finding, report: DatasetReport | None
+) -> None:
+    """A place that belongs to no conversation is one that could not be read."""
+    if finding.location is None:
+        screen.notify(_OF_THE_FILE, markup=False)
+        return
+    is_line = report is not None and report.shape.endswith("JSONL")
+    words = [
+        f"This {'line' if is_line else 'place'} cannot be shown as a conversation, because it "
+        "cannot be read.",
+        f"{finding_place(finding)}: {shortened(finding.message)}",
+        shortened(finding.advice),
+    ]
+    if finding.snippet:
+        words.insert(2, f"«{shortened(finding.snippet)}»")
+    text = "\n".join(filter(None, words))
+    screen.notify(text, severity="warning", timeout=_READ_ON_S, markup=False)
 
 
 def codes_by_conversation(report: DatasetReport | None) -> dict[str, set[str]]:

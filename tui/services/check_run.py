@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.errors import BrightRunError
@@ -38,6 +38,8 @@ class CheckOutcome:
     """How the content differs from what the path held before; empty where it does not."""
     training_set: TrainingSet | None = None
     """Where the file is a set that was merged just now."""
+    estimated_because: str = ""
+    """Why its tokens are estimates, where that can be mended: a sentence without an end."""
 
 
 class _Stopped(BrightRunError):
@@ -59,9 +61,10 @@ async def run_check(
         InvalidBaseModel: the base model cannot be used.
         StoreError: the result cannot be written down.
     """
-    checked = await _in_thread(typed_path, settings, on_progress)
+    checked, reason = await _in_thread(typed_path, settings, on_progress)
     change = await change_since_check(store, checked)
-    return CheckOutcome(await record_check(store, checked, merged_from), change)
+    file = await record_check(store, checked, merged_from)
+    return CheckOutcome(file, change, estimated_because=reason)
 
 
 async def run_merge(
@@ -79,12 +82,13 @@ async def run_merge(
     """
     made = await asyncio.to_thread(make_training_set, paths, folder)
     outcome = await run_check(store, str(made.path), settings, on_progress, made.sources)
-    return CheckOutcome(outcome.file, outcome.change, made)
+    return replace(outcome, training_set=made)
 
 
 async def _in_thread(
     typed_path: str, settings: CheckSettings, on_progress: OnProgress
-) -> CheckedFile:
+) -> tuple[CheckedFile, str]:
+    """What was found, and why tokens are estimates where there is more to say."""
     stopped = threading.Event()
     told_at = 0.0
 
@@ -96,10 +100,11 @@ async def _in_thread(
             told_at = time.monotonic()
             on_progress(done, total)
 
-    def check() -> CheckedFile:
+    def check() -> tuple[CheckedFile, str]:
         named_base_model(settings.base_model)  # Says what is wrong with a directory.
-        encoder = counting_with(settings.base_model, may_fetch=True).encoder
-        return check_training_file(training_file(typed_path), settings, encoder, tell)
+        counting = counting_with(settings.base_model, may_fetch=True)
+        path = training_file(typed_path)
+        return check_training_file(path, settings, counting.encoder, tell), counting.reason
 
     try:
         return await asyncio.to_thread(check)

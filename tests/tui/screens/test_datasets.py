@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 
 from shared.store.store import open_store
 from tests.shared.dataset.documents import document, file_pair, file_pairs
+from tests.shared.small_tokenizer import put_small_model
 from tests.shared.store.files import reference, stored_file
 from tests.shared.store.journal import job_spec
 from tests.tui.console_pilot import ConsolePilot, open_app
 from tests.tui.hostile import HOSTILE, SEEN, harm_on
 from tests.tui.local_console import Console
+from tui.screens.check_settings import CheckSettingsScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.dataset import DatasetScreen
 from tui.screens.dataset_preview import DatasetPreviewScreen
 from tui.screens.datasets import DatasetsScreen
 from tui.screens.jobs import JobsScreen
+from tui.screens.known_file_screen import KnownFileScreen
 from tui.screens.new_job import NewJobScreen
 from tui.services import check_run
 from tui.services.dataset_check import CheckSettings
 from tui.widgets.dataset_table import DatasetTable
 from tui.widgets.job_form import JobForm
-from tui.widgets.safe_input import PathInput
+from tui.widgets.safe_input import PathInput, SafeInput
 
 
 @pytest.fixture
@@ -66,6 +70,32 @@ async def type_path(pilot: ConsolePilot, path: Path) -> None:
 async def add(pilot: ConsolePilot, path: Path) -> None:
     await type_path(pilot, path)
     await pilot.until(lambda: path.name in names_of(pilot))
+
+
+async def type_settings(pilot: ConsolePilot, base_model: str, max_seq_length: str) -> None:
+    for field, text in zip(
+        pilot.app.screen.query(SafeInput), (base_model, max_seq_length), strict=True
+    ):
+        field.value = text
+    await pilot.press("enter")
+
+
+async def checked_with(pilot: ConsolePilot) -> tuple[str | None, int]:
+    """Base model and max_seq_length of the last check of the one file, as they were recorded."""
+    assert pilot.app.session is not None
+    registry = pilot.app.session.store.training_files
+    (file,) = await registry.all()
+    report = await registry.report(file.sha256)
+    assert report is not None
+    return file.base_model, report.max_seq_length
+
+
+async def check_again(pilot: ConsolePilot) -> None:
+    screen = pilot.app.screen
+    assert isinstance(screen, KnownFileScreen) and screen.chosen is not None
+    before = screen.chosen.file.checked_at
+    await pilot.press("f5")
+    await pilot.until(lambda: screen.chosen and screen.chosen.file.checked_at != before)
 
 
 def names_of(pilot: ConsolePilot) -> list[str]:
@@ -122,9 +152,9 @@ async def test_another_check_says_what_changed_and_marked_files_are_merged(
     await until_on(screen, JobsScreen)
 
 
-async def test_a_check_under_way_shows_how_far_it_is_and_can_be_stopped(
-    screen: ConsolePilot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Callable[[], threading.Event]:
+    """From when it is called, a check goes on until it is stopped; then the event is set."""
     ended = threading.Event()
 
     def read_for_ever(path: Path, settings: CheckSettings, encoder: Any, tell: Any) -> None:
@@ -135,7 +165,17 @@ async def test_a_check_under_way_shows_how_far_it_is_and_can_be_stopped(
         finally:
             ended.set()
 
-    monkeypatch.setattr(check_run, "check_training_file", read_for_ever)
+    def begin() -> threading.Event:
+        monkeypatch.setattr(check_run, "check_training_file", read_for_ever)
+        return ended
+
+    return begin
+
+
+async def test_a_check_under_way_shows_how_far_it_is_and_can_be_stopped(
+    screen: ConsolePilot, tmp_path: Path, endless: Callable[[], threading.Event]
+) -> None:
+    ended = endless()
     path = write(tmp_path / "long.json", "one")
     await type_path(screen, path)
     await screen.until_seen("checking long.json", "30%", "Esc stops")
@@ -147,6 +187,87 @@ async def test_a_check_under_way_shows_how_far_it_is_and_can_be_stopped(
     await screen.until_gone("checking long.json")
     assert isinstance(screen.app.screen, DatasetsScreen)
     assert names_of(screen) == []
+
+
+async def test_a_file_is_checked_for_another_base_model_and_length_which_later_checks_keep_to(
+    screen: ConsolePilot, tmp_path: Path, endless: Callable[[], threading.Event]
+) -> None:
+    path = write(tmp_path / "talks.json", "one")
+    model = put_small_model(tmp_path / "other")
+    await add(screen, path)
+    await screen.press("enter")
+    await screen.until_seen("base model       tiny", "max_seq_length   4,096", "about", "b Base")
+
+    await screen.press("b")
+    await until_on(screen, CheckSettingsScreen)
+    assert [field.value for field in screen.app.screen.query(SafeInput)] == ["tiny", "4096"]
+    for base_model, length, told in [
+        (" ", "4096", "base_model: must be"),
+        (str(tmp_path / "nowhere"), "4096", "there is no such directory"),
+        ("\x07nowhere", "63", "max_seq_length: must be a whole number at least 64, at most 131072"),
+        ("tiny", "many", "max_seq_length: must be a whole number"),
+    ]:
+        await type_settings(screen, base_model, length)
+        await screen.until_seen(told)
+    await type_settings(screen, f"{tmp_path}/oth", "128")
+    base_model = screen.app.screen.query_one(PathInput)
+    await screen.until(lambda: base_model._completion[1] == f"{model}/")
+    await screen.press("end", "tab", "enter")
+
+    await until_on(screen, DatasetScreen)
+    await screen.until_seen("max_seq_length   128", "exact")
+    assert await checked_with(screen) == (str(model), 128)
+    await check_again(screen)
+    assert await checked_with(screen) == (str(model), 128)
+    await screen.press("escape")
+    await until_on(screen, DatasetsScreen)
+    await check_again(screen)
+    assert await checked_with(screen) == (str(model), 128)
+
+    await screen.press("enter")
+    await screen.until_seen("max_seq_length   128")
+    ended = endless()
+    await screen.press("b")
+    await until_on(screen, CheckSettingsScreen)
+    await type_settings(screen, "tiny", "512")
+    await screen.until_seen("checking talks.json", "30%", "Esc stops")
+    await screen.press("b")
+    await screen.until_seen("One check is under way")
+    await screen.press("escape")
+    await screen.until(ended.is_set)
+    assert await checked_with(screen) == (str(model), 128)
+
+
+async def test_why_the_tokens_of_a_model_of_the_hub_are_estimates_is_told(
+    screen: ConsolePilot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    await add(screen, write(tmp_path / "talks.json", "one"))
+    await screen.press("enter")
+    await screen.until_seen("base model       tiny")
+    await screen.press("b")
+    await until_on(screen, CheckSettingsScreen)
+    await type_settings(screen, "no-such-org/model", "4096")
+    await screen.until_seen("Token counts are estimates:", "HF_HUB_OFFLINE forbids")
+    await screen.until_seen("base model       no-such-org/model", "about")
+
+
+async def test_a_finding_at_a_line_that_cannot_be_read_tells_what_is_wrong_with_it(
+    screen: ConsolePilot, tmp_path: Path
+) -> None:
+    good = {"messages": [{"role": role, "content": "Hi."} for role in ("user", "assistant")]}
+    path = tmp_path / "talks.jsonl"
+    path.write_text(f'{json.dumps(good)}\n{{"messages": \x1b]0;x\x07[/]}}\n')
+    await add(screen, path)
+    await screen.press("enter")
+    await screen.until_seen("Findings  1 error")
+    await screen.press("f3", "enter")
+    await screen.until_seen("This line cannot be shown as a conversation")
+    (notice,) = screen.app._notifications
+    assert "line 2, column 14: Expecting value." in notice.message
+    assert "\n«" in notice.message and "Mend the JSON there." in notice.message
+    assert harm_on(screen.app) == []
+    assert isinstance(screen.app.screen, DatasetScreen)
 
 
 async def test_a_file_is_forgotten_once_that_is_confirmed_and_no_job_needs_it(
