@@ -48,17 +48,18 @@ class KnownFileScreen(CheckingScreen[Result]):
         """What the last check said, where the screen has it."""
         return None
 
-    @property
-    def max_seq_length(self) -> int:
-        """Of the last check, where it is known."""
-        return _length_of(self.report)
+    async def last_report(self, file: StoredFile) -> DatasetReport | None:
+        """What the last check said; None where that was not kept.
+
+        Raises:
+            StoreError: the registry cannot be read.
+        """
+        return self.report or await self.session.store.training_files.report(file.sha256)
 
     async def settings_of_last_check(self, file: StoredFile) -> CheckSettings | None:
         """With which base model and length; None where the registry cannot tell, which is said."""
-        report = self.report
         try:
-            if report is None:
-                report = await self.session.store.training_files.report(file.sha256)
+            report = await self.last_report(file)
         except BrightRunError as error:
             self.complain(error)
             return None
@@ -88,7 +89,8 @@ class KnownFileScreen(CheckingScreen[Result]):
         """The first conversation, token by token."""
         self.preview()
 
-    def preview(self, finding: Finding | None = None) -> None:
+    @work(group="preview", exclusive=True)
+    async def preview(self, finding: Finding | None = None) -> None:
         """The conversation of a finding, or the first one."""
         known = self.chosen
         if known is None:
@@ -96,8 +98,13 @@ class KnownFileScreen(CheckingScreen[Result]):
         if state_of(known.file) is FileState.GONE:
             self.complain(InvalidDataset(f"{known.file.path}: is not there any more."))
             return
+        try:
+            report = await self.last_report(known.file)
+        except BrightRunError as error:
+            self.complain(error)
+            return
         path, base_model = Path(known.file.path), known.file.base_model or "tiny"
-        open_preview(self, path, base_model, self.max_seq_length, self.report, finding)
+        open_preview(self, path, base_model, _length_of(report), report, finding)
 
     def action_new_job(self) -> None:
         """The form, with this file in it."""

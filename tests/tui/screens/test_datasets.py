@@ -223,6 +223,11 @@ async def test_a_file_is_checked_for_another_base_model_and_length_which_later_c
     await until_on(screen, DatasetsScreen)
     await check_again(screen)
     assert await checked_with(screen) == (str(model), 128)
+    await screen.press("p")
+    await until_on(screen, DatasetPreviewScreen)
+    await screen.until_seen("none cut at max_seq_length 128")
+    await screen.press("escape")
+    await until_on(screen, DatasetsScreen)
 
     await screen.press("enter")
     await screen.until_seen("max_seq_length   128")
