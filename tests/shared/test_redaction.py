@@ -42,7 +42,7 @@ ORDINARY = [
     "task-1234567890-abcdefghij risk-0123456789-0123456789 sk-learn-pipeline-of-the-day",
     "http://127.0.0.1:8000/jobs/1?after=41&limit=10 git@github.com:a/b.git ssh://me@host:22/",
     "https://example.org:8080, mail me@example.org",
-    'File "/work/main/shared/store/store.py", line 12, in open_store',
+    'File "/srv/brightrun/shared/store/store.py", line 12, in open_store',
     "the bearer of this message; Bearer authentication",
     "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
     "hf_hub 0.36, sk-1, eyJ",
@@ -124,7 +124,7 @@ def test_what_stands_where_a_secret_stands_goes(text: str, left: str) -> None:
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays(text: str) -> None:
-    assert redact(text, {"LANG": "en_US.UTF-8", "PWD": "/work/main", "HF_TOKEN": "short"}) == text
+    assert redact(text, {"LANG": "en_US.UTF-8", "PWD": "/srv/brightrun", "HF_TOKEN": "short"}) == text
 
 
 @pytest.mark.parametrize(
