@@ -124,7 +124,9 @@ def test_what_stands_where_a_secret_stands_goes(text: str, left: str) -> None:
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays(text: str) -> None:
-    assert redact(text, {"LANG": "en_US.UTF-8", "PWD": "/srv/brightrun", "HF_TOKEN": "short"}) == text
+    assert (
+        redact(text, {"LANG": "en_US.UTF-8", "PWD": "/srv/brightrun", "HF_TOKEN": "short"}) == text
+    )
 
 
 @pytest.mark.parametrize(
