@@ -164,6 +164,8 @@ class Supervisor:
             try:
                 number = await asyncio.to_thread(job.current_attempt)
                 await Attempt(self.root, job, number, self._settings).run(self._stopping)
+                # What was written since the last look stays as it is now.
+                await asyncio.to_thread(self._limit, [job.directory.attempt(number).log_path])
             except OSError:
                 logger.exception("job %s: trying again in %s s", job.spec.job_id, _DISK_RETRY_S)
                 await pause(self._stopping, _DISK_RETRY_S)
