@@ -22,7 +22,7 @@ _COMPRESSED = {
     b"BZh": "bzip2",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
-_WIDE_MARKS = {
+_WIDE_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16.
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16",
@@ -63,11 +63,15 @@ def check_readable(path: Path) -> int:
     for mark, name in _COMPRESSED.items():
         if head.startswith(mark):
             raise _refused(path, "compressed", f"is compressed ({name}).", "Unpack it first.")
-    for mark, name in _WIDE_MARKS.items():
-        if head.startswith(mark):
-            advice = "Save it as UTF-8, or let `brightrun dataset fix` do it."
-            raise _refused(path, "not_utf8", f"is {name} text, not UTF-8.", advice)
+    if name := wide_encoding(head):
+        advice = "Save it as UTF-8, or let `brightrun dataset fix` do it."
+        raise _refused(path, "not_utf8", f"is {name} text, not UTF-8.", advice)
     return size_bytes
+
+
+def wide_encoding(head: bytes) -> str:
+    """`UTF-16` or `UTF-32`, if a file begins with the mark of one; else empty."""
+    return next((name for mark, name in _WIDE_MARKS.items() if head.startswith(mark)), "")
 
 
 def lines_of(path: Path, offset: int = 0, number: int = 1) -> Iterator[Line]:

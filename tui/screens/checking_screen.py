@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from textual import on, work
 from textual.message import Message
 
 from shared.clean_text import clean_line
+from shared.dataset.report import DatasetReport
 from shared.errors import BrightRunError
 from shared.number_text import many
 from shared.store.stored import StoredFile
@@ -126,7 +127,9 @@ class CheckingScreen(ConsoleScreen[Result]):
             self.notify(words, severity="warning", timeout=15, markup=False)
 
 
-def settings_for(file: StoredFile | None, max_seq_length: int = 4096) -> CheckSettings:
-    """As the file was checked before."""
-    base_model = file.base_model if file is not None and file.base_model else "tiny"
-    return CheckSettings(base_model, max_seq_length)
+def settings_for(file: StoredFile | None, report: DatasetReport | None = None) -> CheckSettings:
+    """As the file was checked before; a report of an earlier version does not have the length."""
+    settings = CheckSettings((file.base_model if file is not None else None) or "tiny")
+    if report is None or not report.max_seq_length:
+        return settings
+    return replace(settings, max_seq_length=report.max_seq_length)

@@ -26,8 +26,6 @@ from tui.views.job_draft import JobDraft
 FORGET = Binding("delete", "forget", "Forget", tooltip="Out of this list; the file stays")
 """Each screen puts it where its footer has room at 80 columns."""
 
-_DEFAULT_LENGTH = 4096
-
 
 class KnownFileScreen(CheckingScreen[Result]):
     """What can be done with a file that was checked before."""
@@ -63,7 +61,7 @@ class KnownFileScreen(CheckingScreen[Result]):
         except BrightRunError as error:
             self.complain(error)
             return None
-        return settings_for(file, _length_of(report))
+        return settings_for(file, report)
 
     def forgotten(self) -> None:
         """The registry does not have the file any more."""
@@ -103,8 +101,9 @@ class KnownFileScreen(CheckingScreen[Result]):
         except BrightRunError as error:
             self.complain(error)
             return
-        path, base_model = Path(known.file.path), known.file.base_model or "tiny"
-        open_preview(self, path, base_model, _length_of(report), report, finding)
+        last = settings_for(known.file, report)
+        path = Path(known.file.path)
+        open_preview(self, path, last.base_model, last.max_seq_length, report, finding)
 
     def action_new_job(self) -> None:
         """The form, with this file in it."""
@@ -136,8 +135,3 @@ class KnownFileScreen(CheckingScreen[Result]):
             self.complain(error)
         else:
             self.forgotten()
-
-
-def _length_of(report: DatasetReport | None) -> int:
-    """A report of an earlier version does not have it."""
-    return (report.max_seq_length if report is not None else 0) or _DEFAULT_LENGTH

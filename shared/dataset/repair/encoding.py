@@ -13,14 +13,9 @@ from pathlib import Path
 
 from shared.dataset.findings import Finding, Severity, UnreadableDataset
 from shared.dataset.repair.log import RepairLog, around
+from shared.dataset.source import wide_encoding
 from shared.errors import InvalidDataset
 
-_WIDE = {  # UTF-32 first: its mark begins with that of UTF-16.
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
 _CHUNK = 2**20
 _LONGEST_RUN = 3
 """Bytes of Windows-1252 side by side that are still punctuation, such as a dash and a quote."""
@@ -39,11 +34,10 @@ def write_utf8(source: Path, target: Path, log: RepairLog) -> bool:
     try:
         with source.open("rb") as file:
             head = file.read(4)
-        for mark, name in _WIDE.items():
-            if head.startswith(mark):
-                _decode_whole(source, target, name)
-                log.add("encoding", "start of the file", name, "UTF-8")
-                return True
+        if name := wide_encoding(head):
+            _decode_whole(source, target, name)
+            log.add("encoding", "start of the file", name, "UTF-8")
+            return True
         has_mark = head.startswith(codecs.BOM_UTF8)
         if not has_mark and _is_utf8(source):
             return False
