@@ -13,7 +13,7 @@ from shared.chat_format import ChatEncoder
 from shared.dataset.checks.groups import Groups
 from shared.dataset.checks.identity import Contents, Identities
 from shared.dataset.checks.lengths import Lengths, OverLong, distribution
-from shared.dataset.checks.metadata import Totals, scaffolding_findings
+from shared.dataset.checks.metadata import DeclaredCounts, scaffolding_findings
 from shared.dataset.checks.order import order_findings
 from shared.dataset.checks.targets import target_findings
 from shared.dataset.checks.texts import text_findings
@@ -41,7 +41,7 @@ class Checker:
         self._is_estimate = encoder is None
         self._log = FindingLog()
         self._has_problems = False
-        self._totals = Totals()
+        self._counts = DeclaredCounts()
         self._identities = Identities()
         self._system_prompts: set[int] = set()
         self._personas, self._emotional_arcs, self._training_topics = Groups(), Groups(), Groups()
@@ -70,7 +70,7 @@ class Checker:
         self._check_texts(conversation)
         self._log.extend(order_findings(conversation))
         self._log.extend(scaffolding_findings(conversation))
-        self._log.extend(self._totals.add(conversation))
+        self._log.extend(self._counts.add(conversation))
         self._identities.add(conversation)
         self._group(conversation, conversations=1, targets=len(conversation.targets))
         self._lengths.add(conversation)
@@ -83,14 +83,14 @@ class Checker:
     def finish(self, shape: str, declared: Declared) -> DatasetReport:
         """The report on all that was added. Ask once."""
         self._lengths.count_waiting()
-        lengths = self._lengths
+        lengths, totals = self._lengths, self._counts.totals
         trained = sum(lengths.targets)
         self._log.extend(self._whole_findings(trained, declared))
         return DatasetReport(
             shape=shape,
-            conversations=self._totals.conversations,
-            turns=self._totals.turns,
-            targets=self._totals.turns - self._totals.null_turns,
+            conversations=totals.conversations,
+            turns=totals.turns,
+            targets=totals.targets,
             trained_targets=trained,
             rows=len(lengths.tokens),
             tokens=sum(lengths.tokens),
@@ -113,7 +113,7 @@ class Checker:
 
     def _whole_findings(self, trained_targets: int, declared: Declared) -> list[Finding]:
         found: list[Finding] = []
-        has_targets = self._totals.null_turns < self._totals.turns
+        has_targets = self._counts.totals.targets > 0
         if trained_targets == 0:
             found.append(
                 Finding(
@@ -126,7 +126,7 @@ class Checker:
             )
         found += self._identities.findings()
         if not self._has_problems:  # What could not be read explains a wrong count.
-            found += self._totals.findings(declared)
+            found += self._counts.findings(declared)
         return found
 
     def _check_texts(self, conversation: Conversation) -> None:

@@ -6,14 +6,13 @@ is a sign of an incomplete export.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from shared.clean_text import clean_line
 from shared.dataset.checks.walk import at_conversation
 from shared.dataset.conversation import Conversation, Declared
 from shared.dataset.findings import Finding, Severity
+from shared.dataset.totals import Totals
 
 _MOST_NAMED = 3
 _ADVICE = "Export the file again if something is missing; else `brightrun dataset fix` corrects it."
@@ -39,31 +38,21 @@ def scaffolding_findings(conversation: Conversation) -> Iterator[Finding]:
         )
 
 
-@dataclass(slots=True)
-class Totals:
-    """What the conversations add up to, to be compared with what the metadata says."""
+class DeclaredCounts:
+    """Adds the conversations up, and compares them with what the metadata says."""
 
-    conversations: int = 0
-    turns: int = 0
-    null_turns: int = 0
-    _last_turns: int = 0
-    _personas: Counter[str] = field(default_factory=Counter)
-    _emotional_arcs: Counter[str] = field(default_factory=Counter)
-    _training_topics: Counter[str] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self._last_turns = 0
 
     def add(self, conversation: Conversation) -> Iterator[Finding]:
         """Count it; a finding where its own `total_turns` is wrong."""
-        turns, null_turns = len(conversation.pairs), _null_turns(conversation)
+        turns, targets = len(conversation.pairs), len(conversation.targets)
         last_turn = max((pair.turn for pair in conversation.pairs), default=0)
-        self.conversations += 1
-        self.turns += turns
-        self.null_turns += null_turns
+        self.totals.add(conversation, turns)
         self._last_turns += last_turn
-        self._personas[conversation.persona] += 1
-        self._emotional_arcs[conversation.emotional_arc] += 1
-        self._training_topics[conversation.training_topic] += 1
         declared = conversation.declared_turns
-        if declared is not None and not _fits(declared, turns, null_turns, last_turn, 1):
+        if declared is not None and not _fits(declared, turns, targets, last_turn, 1):
             yield at_conversation(
                 conversation,
                 Severity.WARNING,
@@ -74,28 +63,25 @@ class Totals:
 
     def findings(self, declared: Declared) -> Iterator[Finding]:
         """Where the file's metadata and the file differ."""
-        if declared.conversations not in (None, self.conversations):
-            yield _difference("conversations", declared.conversations, self.conversations)
+        held = self.totals
+        if declared.conversations not in (None, held.conversations):
+            yield _difference("conversations", declared.conversations, held.conversations)
         if declared.pairs is not None and not _fits(
-            declared.pairs, self.turns, self.null_turns, self._last_turns, self.conversations
+            declared.pairs, held.turns, held.targets, self._last_turns, held.conversations
         ):
-            yield _difference("training pairs", declared.pairs, self.turns)
-        yield from _distribution("personas", declared.personas, self._personas)
-        yield from _distribution("emotional arcs", declared.emotional_arcs, self._emotional_arcs)
-        yield from _distribution("training topics", declared.training_topics, self._training_topics)
+            yield _difference("training pairs", declared.pairs, held.turns)
+        yield from _distribution("personas", declared.personas, held.personas)
+        yield from _distribution("emotional arcs", declared.emotional_arcs, held.emotional_arcs)
+        yield from _distribution("training topics", declared.training_topics, held.training_topics)
 
 
-def _null_turns(conversation: Conversation) -> int:
-    return sum(pair.target is None for pair in conversation.pairs)
-
-
-def _fits(declared: int, turns: int, null_turns: int, last_turns: int, conversations: int) -> bool:
+def _fits(declared: int, turns: int, targets: int, last_turns: int, conversations: int) -> bool:
     """True if `declared` turns may be those of the file.
 
     JSONL keeps only turns with a target, while the totals count all: those up to the last target,
     and the user's last word of some conversations.
     """
-    if null_turns == 0 and last_turns <= declared <= last_turns + conversations:
+    if targets == turns and last_turns <= declared <= last_turns + conversations:
         return True
     return declared == turns
 

@@ -9,8 +9,8 @@ from shared.dataset.conversation import Conversation
 from shared.dataset.json_walk import JsonWalk
 from shared.dataset.repair.log import RepairLog
 from shared.dataset.repair.places import Edit, Node, Wanted, locate, object_like
+from shared.dataset.totals import Totals, spoken_turns
 from shared.dataset.writing.head import METADATA
-from shared.dataset.writing.totals import Totals, spoken_turns
 
 _LABELS: Wanted = {"personas": None, "emotional_arcs": None, "training_topics": None}
 _METADATA: Wanted = {

@@ -16,11 +16,11 @@ from typing import IO, Any
 from shared.dataset.conversation import Conversation
 from shared.dataset.raw import RawConversation
 from shared.dataset.shapes import Kind, Shape
+from shared.dataset.totals import Totals, spoken_turns
 from shared.dataset.writing.brightrun_pairs import trainable_lines, whole_entry
 from shared.dataset.writing.head import METADATA, Head
 from shared.dataset.writing.json_text import compact, indented
 from shared.dataset.writing.new_file import new_file
-from shared.dataset.writing.totals import Totals, spoken_turns
 from shared.errors import InvalidDataset
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.dataset.checks.metadata import Totals
+from shared.dataset.checks.metadata import DeclaredCounts
 from shared.dataset.conversation import Conversation, Declared
 from shared.dataset.findings import Finding
 from tests.shared.dataset.documents import asked, branched, talk
@@ -18,7 +18,7 @@ AS_LINES = branched(
 
 
 def differences(declared: Declared, *conversations: Conversation) -> list[Finding]:
-    totals = Totals()
+    totals = DeclaredCounts()
     found = [finding for item in conversations for finding in totals.add(item)]
     return [*found, *totals.findings(declared)]
 

@@ -1,4 +1,4 @@
-"""What the metadata of a training file count."""
+"""What conversations add up to, as the metadata of a training file count it."""
 
 from __future__ import annotations
 
