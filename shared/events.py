@@ -97,6 +97,13 @@ class RunFacts(_Event):
     optim: str
     quantization: str
     versions: dict[str, str] = {}
+    attention: str = ""
+    """The implementation, and why: `sdpa (no flash attention on a CPU)`."""
+    separate_rows: int = 0
+    """Rows beyond one a conversation, where histories branch and cannot be folded."""
+    processes: int = 1
+    micro_batch_tokens: int = 0
+    """Tokens of the longest micro-batch."""
 
 
 class Metrics(_Event):
@@ -176,6 +183,10 @@ class AdapterVerified(_Event):
     prompt: str
     generated: str
     generated_tokens: int
+    prompts: int = 1
+    """Prompts that were decoded greedily."""
+    logit_difference: float | None = None
+    """Largest absolute difference from the trainer's own logits; None where it was not compared."""
 
 
 class LogLine(_Event):

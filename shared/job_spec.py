@@ -51,6 +51,16 @@ class DatasetReference(BaseModel):
         return self.sha256 + Path(self.file_name).suffix.lower()
 
 
+class CheckpointReference(BaseModel):
+    """A committed checkpoint of another job, frozen by the hash of its manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)]
+    step: Annotated[int, Field(ge=1)]
+    manifest_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class JobSpec(BaseModel):
     """One job, complete. The same spec on the same bytes gives the same adapter."""
 
@@ -74,6 +84,25 @@ class JobSpec(BaseModel):
     """None: as often as the measured cost of saving stays under 2 % of the training time."""
     optim: Literal["auto", "adamw_torch", "adamw_8bit", "paged_adamw_8bit"] = "auto"
     """`auto` is paged 8-bit AdamW on CUDA and torch's AdamW elsewhere."""
+    attention: Literal["auto", "sdpa", "flash_attention_2", "flash_attention_3"] = "auto"
+    """`auto` is the fastest that this machine has; the run's facts say which it was."""
+    pack_tokens: Annotated[int, Field(ge=256, le=131_072)] = 8192
+    """Most tokens of a micro-batch of several rows; they are packed only where the attention can
+    tell rows apart without a mask. A longer row is a micro-batch of its own."""
+    num_gpus: Annotated[int, Field(ge=1, le=64)] = 1
+    """Replicas, one process each; on a CPU as many processes."""
+    max_non_finite_steps: Annotated[int, Field(ge=1, le=100)] = 3
+    """So many steps in a row with a NaN or infinite loss or gradient end the run; none of them is
+    applied."""
+    early_stopping_patience: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Evaluations without a better held-out loss after which the run ends; None: never."""
+    checkpoints_kept: Annotated[int, Field(ge=1, le=100)] = 3
+    disk_floor_bytes: Annotated[int, Field(ge=0)] = 2 * 2**30
+    """Free space below which older checkpoints go, and then no new one is written."""
+    resume_from: CheckpointReference | None = None
+    """A checkpoint on the same host to begin with; None: from the base model."""
+    force_resume: bool = False
+    """Resume even where dataset, template, base model or versions differ from the checkpoint's."""
     max_restarts: Annotated[int, Field(ge=0, le=20)] = 3
     dry_run: bool = False
     """Everything up to and with the first optimizer step, on ten examples; no adapter."""

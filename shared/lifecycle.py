@@ -85,6 +85,7 @@ class StopReason(StrEnum):
     TRAINER_CRASHED = "trainer_crashed"
     TRAINER_KILLED = "trainer_killed"
     TRAINER_LOST = "trainer_lost"
+    TRAINER_HUNG = "trainer_hung"
     RESTARTS_EXHAUSTED = "restarts_exhausted"
 
 
@@ -143,6 +144,11 @@ STOP_REASONS: dict[StopReason, StopRow] = {
     ),
     StopReason.TRAINER_LOST: StopRow(
         JobStatus.FAILED, True, "The trainer vanished with its machine or session; it resumes."
+    ),
+    StopReason.TRAINER_HUNG: StopRow(
+        JobStatus.FAILED,
+        True,
+        "It took no step for too long; its stacks are in the log. It resumes.",
     ),
     StopReason.RESTARTS_EXHAUSTED: StopRow(
         JobStatus.FAILED, False, "It was interrupted too often; see the trainer's log."

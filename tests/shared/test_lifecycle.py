@@ -29,7 +29,7 @@ def test_every_stop_reason_has_a_row_with_a_final_status_and_advice() -> None:
 
 def test_only_interruptions_are_tried_again() -> None:
     retried = {reason for reason, row in STOP_REASONS.items() if row.retry}
-    assert retried == {StopReason.TRAINER_KILLED, StopReason.TRAINER_LOST}
+    assert retried == {StopReason.TRAINER_KILLED, StopReason.TRAINER_LOST, StopReason.TRAINER_HUNG}
 
 
 def test_three_statuses_are_final() -> None:

@@ -22,7 +22,18 @@ OVER_LONG = ("refuse", "exclude")
 
 _SHORTEST_NAME, _LONGEST_NAME = 3, 100
 
-_NOT_ON_THE_FORM = ("checkpoint_interval_steps", "optim", "max_restarts")
+_NOT_ON_THE_FORM = (
+    "checkpoint_interval_steps",
+    "optim",
+    "max_restarts",
+    "attention",
+    "pack_tokens",
+    "num_gpus",
+    "max_non_finite_steps",
+    "early_stopping_patience",
+    "checkpoints_kept",
+    "disk_floor_bytes",
+)
 
 _COUNTED = (
     "num_epochs",
