@@ -15,33 +15,32 @@ import signal
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent import hang
+from agent.evidence import gather_evidence
 from agent.job import EventKind, Job
 from agent.launch import (
     ShimRecord,
     has_ended,
-    read_exit,
     read_shim,
     settle,
     start_trainer,
     trainer_command,
 )
-from agent.log_window import read_end
-from agent.process import is_alive, send_signal_to_group
-from agent.run_directory import AgentRoot, AttemptDirectory, AttemptSpec
+from agent.process import ProcessIdentity, is_alive, send_signal_to_group
+from agent.run_directory import AgentRoot, AttemptDirectory, AttemptSpec, Nodes
 from agent.trainer_events import read_entries
-from agent.verdict import Evidence, decide, end_of_attempt
+from agent.verdict import EarlierAttempt, Evidence, decide, end_of_attempt
+from agent.watchdog import Hang, HangLimits, Watchdog
 from shared import events
-from shared.errors import DatasetChanged, IntegrityError, InvalidDataset
+from shared.errors import DatasetChanged, InvalidDataset
 from shared.job_spec import DatasetReference
-from shared.manifest import manifest_sha256, verify, write_atomic
+from shared.lifecycle import StopReason
+from shared.manifest import write_atomic
 
 logger = logging.getLogger(__name__)
-
-_LOG_TAIL_BYTES = 4000
-_LOG_TAIL_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,11 @@ class SupervisionSettings:
     log_limit_bytes: int = 64 * 2**20
     """What an attempt's log may take on the disk; beyond it the log's beginning is dropped."""
     log_check_s: float = 1.0
+    hang_limits: HangLimits = field(default_factory=HangLimits)
+    stacks_limit_s: float = 5.0
+    """How long a trainer that hangs may take to write its stacks before it is killed."""
+    nodes: Nodes | None = None
+    """This machine among several that train the same job."""
 
 
 class Attempt:
@@ -73,6 +77,9 @@ class Attempt:
         self._shim: ShimRecord | None = None
         self._dataset_fault = ""
         self._kill_at: float | None = None
+        self._watchdog = Watchdog(settings.hang_limits)
+        self._is_hung = False
+        self._has_asked_for_stacks = False
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Begin or take up the attempt and follow it to its end, or until `stopping` is set.
@@ -100,8 +107,10 @@ class Attempt:
                 attempt=self._number,
                 dataset_path=dataset_path(self._root, self._job.spec.dataset),
                 models_directory=self._root.models_path.absolute(),
+                nodes=self._settings.nodes,
             )
             write_atomic(self._directory.spec_path, spec.model_dump_json(indent=2))
+        self._is_hung = self._directory.hang_path.exists()
         self._job.journal(self._number)
 
     async def _ensure_trainer(self) -> None:
@@ -117,6 +126,9 @@ class Attempt:
             await self._record(started)
         if earlier is not None and is_alive(earlier.trainer):
             await self._record(events.TrainerAdopted(trainer_pid=self._shim.trainer_pid))
+        told = (events.Metrics, events.StageEntered, events.TrainerFinished)
+        for event in self._job.last_events(self._number, told):
+            self._watchdog.heard(event)
 
     def _start_unless_refused(self) -> ShimRecord | None:
         if self._directory.exit_path.exists():
@@ -139,6 +151,8 @@ class Attempt:
             copied = await self._copy_events(ended)
             if is_cancelled:
                 await self._obey_cancel()
+            elif not ended:
+                await self._watch_for_hang()
             if ended and not copied:
                 return True
             if not copied:
@@ -156,6 +170,8 @@ class Attempt:
         )
         if entries:
             await self._job.append(self._number, entries)
+        for entry in entries:
+            self._watchdog.heard(entry.event, entry.time)
         return bool(entries)
 
     async def _obey_cancel(self) -> None:
@@ -168,28 +184,66 @@ class Attempt:
             self._kill_at = time.monotonic() + self._settings.cancel_grace_s
             send_signal_to_group(self._shim.trainer, signal.SIGTERM)
         elif time.monotonic() >= self._kill_at:
-            send_signal_to_group(self._shim.trainer, signal.SIGKILL)
+            await asyncio.to_thread(hang.kill, self._shim.trainer)
+
+    async def _watch_for_hang(self) -> None:
+        """Once the trainer hangs: say so, keep its stacks, and end it."""
+        if self._shim is None:
+            return
+        if not self._is_hung:
+            found = self._watchdog.look(time.monotonic())
+            if found is None:
+                return
+            await self._record_hang(found, self._shim.trainer)
+        if not self._has_asked_for_stacks:
+            self._has_asked_for_stacks = True
+            await asyncio.to_thread(
+                hang.write_stacks,
+                self._shim.trainer,
+                self._directory.log_path,
+                self._settings.stacks_limit_s,
+            )
+        await asyncio.to_thread(hang.kill, self._shim.trainer)
+
+    async def _record_hang(self, found: Hang, trainer: ProcessIdentity) -> None:
+        processes = await asyncio.to_thread(hang.describe_processes, trainer)
+        detail = f"{found} Its processes: {processes}."
+        # First, so that it is ended and judged for this whatever becomes of the agent.
+        path = self._directory.hang_path
+        await asyncio.to_thread(write_atomic, path, json.dumps({"detail": detail}))
+        self._is_hung = True
+        message = f"{detail} It is ended; its stacks are in the log."
+        await self._record(events.LogLine(level="error", message=message))
 
     async def _conclude(self) -> None:
         evidence = await asyncio.to_thread(self._gather_evidence)
         ended = end_of_attempt(
-            decide(evidence), evidence.exit, self._number, self._job.spec.max_restarts
+            decide(evidence),
+            evidence.exit,
+            course=[self._earlier(number) for number in range(1, self._number)],
+            step=self._last_step(self._number),
+            max_restarts=self._job.spec.max_restarts,
         )
         await self._record(ended)
         logger.info("job %s, attempt %d: %s", self._job.spec.job_id, self._number, ended)
 
     def _gather_evidence(self) -> Evidence:
-        verified = self._last(events.AdapterVerified)
-        return Evidence(
+        return gather_evidence(
+            self._directory,
             finished=self._last(events.TrainerFinished),
-            exit=read_exit(self._directory),
-            is_dry_run=self._job.spec.dry_run,
+            verified=self._last(events.AdapterVerified),
             is_cancelled=self._is_cancelled(),
             dataset_fault=self._dataset_fault,
-            verified=verified is not None,
-            adapter_fault=_adapter_fault(self._directory.adapter_path, verified),
-            log_tail=_tail(self._directory.log_path),
         )
+
+    def _earlier(self, number: int) -> EarlierAttempt:
+        ended = self._job.last_event(number, events.AttemptEnded)
+        reason = StopReason.TRAINER_LOST if ended is None else ended.stop_reason
+        return EarlierAttempt(self._last_step(number), reason)
+
+    def _last_step(self, number: int) -> int:
+        metrics = self._job.last_event(number, events.Metrics)
+        return 0 if metrics is None else metrics.step
 
     def _is_cancelled(self) -> bool:
         return self._job.directory.cancel_path.exists()
@@ -228,19 +282,3 @@ def check_dataset(root: AgentRoot, dataset: DatasetReference) -> None:
             f"{path}: its bytes are not those that were checked ({dataset.file_name}); "
             "upload the file again."
         )
-
-
-def _adapter_fault(directory: Path, verified: events.AdapterVerified | None) -> str:
-    if verified is None:
-        return ""
-    try:
-        verify(directory)
-        if manifest_sha256(directory) != verified.manifest_sha256:
-            return f"{directory}: is not the adapter that was verified."
-    except (IntegrityError, OSError) as error:
-        return str(error)
-    return ""
-
-
-def _tail(path: Path) -> str:
-    return "\n".join(read_end(path, _LOG_TAIL_BYTES).splitlines()[-_LOG_TAIL_LINES:])

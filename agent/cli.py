@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.errors import BrightRunError
+from shared.errors import BrightRunError, InvalidJobSpec
 
 if TYPE_CHECKING:
     from agent.attempt import SupervisionSettings
-    from agent.run_directory import AgentRoot
+    from agent.run_directory import AgentRoot, Nodes
 
 app = typer.Typer(
     name="brightrun-agent",
@@ -40,6 +41,18 @@ TrainerCommandOption = Annotated[
     str | None,
     typer.Option("--trainer-command", hidden=True, help="For tests: run this as the trainer."),
 ]
+HangFloorOption = Annotated[
+    float,
+    typer.Option(
+        "--hang-floor",
+        envvar="BRIGHTRUN_AGENT_HANG_FLOOR",
+        min=0,
+        metavar="SECONDS",
+        help="A trainer that is silent for 10 usual steps, and for so long at least, hangs and is "
+        "started again; 0 never.",
+    ),
+]
+DEFAULT_HANG_FLOOR_S = 120.0
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,6 +81,7 @@ def serve(
     detach: Annotated[
         bool, typer.Option("--detach", help="Start in the background and print the address.")
     ] = False,
+    hang_floor: HangFloorOption = DEFAULT_HANG_FLOOR_S,
     trainer_command: TrainerCommandOption = None,
 ) -> None:
     """Serve jobs on a Unix socket until SIGTERM; trainers outlive the agent."""
@@ -76,6 +90,7 @@ def serve(
         from agent.detach import ensure_agent
 
         extra = [] if trainer_command is None else ["--trainer-command", trainer_command]
+        extra += ["--hang-floor", str(hang_floor)]
         typer.echo(ensure_agent(agent_root, ["--root", str(agent_root.path), *extra]))
         return
     import asyncio
@@ -84,7 +99,7 @@ def serve(
     from agent.serve import serve as serve_root
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(serve_root(agent_root, _settings(trainer_command)))
+    asyncio.run(serve_root(agent_root, _settings(trainer_command, hang_floor)))
 
 
 @app.command()
@@ -104,11 +119,27 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the journal's records, one JSON object a line.")
     ] = False,
+    nnodes: Annotated[
+        int, typer.Option("--nnodes", min=1, help="Machines that train this job together.")
+    ] = 1,
+    node_rank: Annotated[
+        int, typer.Option("--node-rank", min=0, help="This machine's number; 0 keeps the adapter.")
+    ] = 0,
+    rdzv_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--rdzv-endpoint",
+            metavar="HOST:PORT",
+            help="Where the machine of rank 0 is reached; a free port of it.",
+        ),
+    ] = None,
+    hang_floor: HangFloorOption = DEFAULT_HANG_FLOOR_S,
     trainer_command: TrainerCommandOption = None,
 ) -> None:
     """Run one job to its end, with no console; a job that was cut off goes on.
 
-    Give the job file a `job_id` to go on with the same job when the command is repeated.
+    Give the job file a `job_id` to go on with the same job when the command is repeated. With
+    --nnodes the same command runs on each machine; each has `num_gpus` replicas.
     """
     import asyncio
 
@@ -116,7 +147,10 @@ def run(
     from shared.job_spec import load_job_file
 
     spec, dataset = load_job_file(job_file)
-    running = run_job(_root(root), spec, dataset, _settings(trainer_command), as_json=as_json)
+    settings = replace(
+        _settings(trainer_command, hang_floor), nodes=_nodes(nnodes, node_rank, rdzv_endpoint)
+    )
+    running = run_job(_root(root), spec, dataset, settings, as_json=as_json)
     raise typer.Exit(asyncio.run(running))
 
 
@@ -139,12 +173,32 @@ def _root(path: Path | None) -> AgentRoot:
     return AgentRoot(path.absolute())
 
 
-def _settings(trainer_command: str | None) -> SupervisionSettings:
-    from agent.attempt import SupervisionSettings
+def _nodes(count: int, rank: int, rdzv_endpoint: str | None) -> Nodes | None:
+    """Raises InvalidJobSpec where the three options do not name one machine of several."""
+    from pydantic import ValidationError
 
-    if trainer_command is None:
-        return SupervisionSettings()
-    return SupervisionSettings(trainer_command=shlex.split(trainer_command))
+    from agent.run_directory import Nodes
+
+    if count == 1 and rank == 0 and rdzv_endpoint is None:
+        return None
+    try:
+        return Nodes(count=count, rank=rank, rdzv_endpoint=rdzv_endpoint or "")
+    except ValidationError as error:
+        raise InvalidJobSpec(
+            f"--nnodes {count} --node-rank {rank} --rdzv-endpoint {rdzv_endpoint or 'missing'}: "
+            "give two machines or more, a rank from 0 to one less than that, and HOST:PORT of the "
+            "machine of rank 0."
+        ) from error
+
+
+def _settings(trainer_command: str | None, hang_floor_s: float) -> SupervisionSettings:
+    from agent.attempt import SupervisionSettings
+    from agent.watchdog import HangLimits
+
+    return SupervisionSettings(
+        trainer_command=None if trainer_command is None else shlex.split(trainer_command),
+        hang_limits=HangLimits(floor_s=hang_floor_s),
+    )
 
 
 if __name__ == "__main__":

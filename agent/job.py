@@ -70,6 +70,11 @@ class Job:
         assert event is None or isinstance(event, kind)
         return event
 
+    def last_events(self, attempt: int, kinds: Iterable[type[Event]]) -> list[Event]:
+        """The latest event of each of these kinds, in their order."""
+        found = (self._last_events.get((attempt, kind)) for kind in kinds)
+        return [event for event in found if event is not None]
+
     async def append(self, attempt: int, entries: Sequence[Entry]) -> None:
         """Write to the attempt's journal, then let every watcher know."""
         self._take_in(await asyncio.to_thread(self.journal(attempt).append, entries))

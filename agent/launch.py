@@ -28,8 +28,8 @@ _ALLOWED_NAMES = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 })
 _ALLOWED_PREFIXES = (
-    "LC_", "XDG_", "PYTHON", "CUDA_", "NVIDIA_", "NCCL_", "PYTORCH_", "TORCH", "OMP_", "MKL_",
-    "HF_", "TOKENIZERS_",
+    "LC_", "XDG_", "PYTHON", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "PYTORCH_", "TORCH", "OMP_",
+    "MKL_", "HF_", "TOKENIZERS_",
 )
 # fmt: on
 
@@ -75,6 +75,10 @@ class ExitRecord(BaseModel):
     signal: int | None
     oom_kills: int | None
     """Processes that the kernel killed for want of memory meanwhile; None where it is not told."""
+    kernel_messages: tuple[str, ...] | None = None
+    """What the kernel said of killed processes and failed GPUs; None where that is not told."""
+    kernel_pid: int | None = None
+    """The trainer's pid as those messages have it; None where they count in another way."""
 
 
 def trainer_command(root: AgentRoot) -> Sequence[str]:
@@ -161,7 +165,7 @@ def _sealed(attempt: AttemptDirectory, exit_code: int | None) -> bool:
         if attempt.shim_path.exists():
             return False
         if not attempt.exit_path.exists():
-            shim.write_exit(attempt.path, exit_code=exit_code, signal_number=None, oom_kills=None)
+            shim.write_exit(attempt.path, exit_code=exit_code, signal_number=None)
         return True
     finally:
         os.close(lock)

@@ -151,6 +151,11 @@ def _disk(root: Path) -> tuple[int, int]:
     return usage.free, usage.total
 
 
+def available_memory_bytes() -> int:
+    """Main memory that can be had now; 0 where the system does not say."""
+    return _memory()[1]
+
+
 def _memory() -> tuple[int, int]:
     """Total and available, of the container where it has less than the machine."""
     total, available = _machine_memory()

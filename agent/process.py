@@ -25,19 +25,27 @@ class ProcessIdentity(NamedTuple):
     boot_id: str
 
 
+class _Stat(NamedTuple):
+    """What /proc/PID/stat says of a process (proc(5))."""
+
+    state: str
+    parent: int
+    group: int
+    start_time: int
+
+
 def identify(pid: int) -> ProcessIdentity | None:
     """The identity of the process that has this pid now; None where there is none."""
-    found = _state_and_start_time(pid)
-    return None if found is None else ProcessIdentity(pid, found[1], boot_id())
+    found = _read_stat(pid)
+    return None if found is None else ProcessIdentity(pid, found.start_time, boot_id())
 
 
 def is_alive(identity: ProcessIdentity) -> bool:
     """True while exactly this process runs; a zombie does not."""
-    found = _state_and_start_time(identity.pid)
+    found = _read_stat(identity.pid)
     if found is None or identity.boot_id != boot_id():
         return False
-    state, start_time = found
-    return start_time == identity.start_time and state not in _DEAD_STATES
+    return found.start_time == identity.start_time and found.state not in _DEAD_STATES
 
 
 def send_signal(identity: ProcessIdentity, signal_number: int) -> bool:
@@ -48,6 +56,41 @@ def send_signal(identity: ProcessIdentity, signal_number: int) -> bool:
 def send_signal_to_group(identity: ProcessIdentity, signal_number: int) -> bool:
     """Signal the process group that this process leads; False if the process has ended."""
     return is_alive(identity) and _sent(os.killpg, identity.pid, signal_number)
+
+
+def family_of(identity: ProcessIdentity) -> list[ProcessIdentity]:
+    """This process, its descendants in whatever session, and its group; [] if it has ended.
+
+    Parents stand before their children.
+    """
+    if not is_alive(identity):
+        return []
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    found = {pid: stat for pid in sorted(pids) if (stat := _read_stat(pid)) is not None}
+    family = [identity.pid]
+    family += [pid for pid in found if found[pid].group == identity.pid and pid not in family]
+    for member in family:  # It grows while it is walked through.
+        family += [pid for pid in found if found[pid].parent == member and pid not in family]
+    return [
+        ProcessIdentity(pid, found[pid].start_time, boot_id()) for pid in family if pid in found
+    ]
+
+
+def state_of(identity: ProcessIdentity) -> str:
+    """The letter of its state, `T` where it is stopped; "" if it has ended."""
+    found = _read_stat(identity.pid)
+    return found.state if found is not None and found.start_time == identity.start_time else ""
+
+
+def catches_signal(pid: int, signal_number: int) -> bool:
+    """True if the process has a handler for it, so that the signal cannot end it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # proc(5): a mask in hexadecimal, its lowest bit is signal 1.
+    caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
+    return bool(int(caught.split()[1], 16) >> (signal_number - 1) & 1)
 
 
 @cache
@@ -64,11 +107,11 @@ def _sent(send: Callable[[int, int], None], pid: int, signal_number: int) -> boo
     return True
 
 
-def _state_and_start_time(pid: int) -> tuple[str, int] | None:
+def _read_stat(pid: int) -> _Stat | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command's name stands in parentheses and may itself hold spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
-    return fields[0], int(fields[19])
+    return _Stat(fields[0], int(fields[1]), int(fields[2]), int(fields[19]))

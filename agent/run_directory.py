@@ -13,9 +13,14 @@
           attempt.json                              what the trainer reads: an `AttemptSpec`
           journal.jsonl                             the agent's, append-only, one line an event
           trainer.jsonl  trainer.log                the trainer's events; its stdout and stderr
+          replica-1.jsonl                           events of further trainer processes; not copied
           shim.lock  shim.json  exit.json           who runs, and how it ended
+          hang.json                                 there once the trainer was found to hang
           checkpoints/step-00000012/                committed by a manifest
+          best/                                     the adapter of the lowest held-out loss, where
+                                                    the run may stop early
           adapter/                                  committed by a manifest
+          portability.json                          the trainer's answers to prompts of the file
 
 This module knows names and shapes only; it starts nothing and decides nothing.
 """
@@ -25,10 +30,29 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.job_spec import JobSpec, is_job_id
+
+
+class Nodes(BaseModel):
+    """This machine among those that train one job together; the names are torchrun's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: Annotated[int, Field(ge=2, le=64)]
+    rank: Annotated[int, Field(ge=0)]
+    """The adapter comes to be on the machine of rank 0."""
+    rdzv_endpoint: Annotated[str, Field(pattern=r"^.+:[0-9]{1,5}$")]
+    """HOST:PORT, where the machine of rank 0 can be reached by all of them."""
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if self.rank >= self.count:
+            raise ValueError(f"node rank {self.rank} of {self.count} nodes: ranks begin at 0")
+        return self
 
 
 class AttemptSpec(BaseModel):
@@ -40,6 +64,8 @@ class AttemptSpec(BaseModel):
     attempt: int
     dataset_path: Path
     models_directory: Path
+    nodes: Nodes | None = None
+    """None: this machine alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +91,10 @@ class AttemptDirectory:
     def trainer_events_path(self) -> Path:
         return self.path / "trainer.jsonl"
 
+    def replica_events_path(self, local_rank: int) -> Path:
+        """Where a further process of the same attempt reports; nobody reads it while it runs."""
+        return self.path / f"replica-{local_rank}.jsonl"
+
     @property
     def log_path(self) -> Path:
         return self.path / "trainer.log"
@@ -78,12 +108,29 @@ class AttemptDirectory:
         return self.path / "exit.json"
 
     @property
+    def hang_path(self) -> Path:
+        return self.path / "hang.json"
+
+    @property
     def checkpoints_path(self) -> Path:
         return self.path / "checkpoints"
 
     @property
+    def best_path(self) -> Path:
+        return self.path / "best"
+
+    @property
     def adapter_path(self) -> Path:
         return self.path / "adapter"
+
+    @property
+    def portability_path(self) -> Path:
+        return self.path / "portability.json"
+
+    @property
+    def root(self) -> AgentRoot:
+        """The agent's, to which the job belongs."""
+        return AgentRoot(self.path.parents[3])
 
     def earlier(self) -> list[AttemptDirectory]:
         """The attempts before this one, newest first."""

@@ -19,6 +19,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agent.kernel_messages import KernelListener, pids_are_the_kernels
 from agent.process import boot_id, identify
 
 LOCK_NAME = "shim.lock"
@@ -31,6 +32,9 @@ EXIT_CODE_NOT_STARTED = 71
 EXIT_CODE_NO_COMMAND = 127
 """As a shell says it: the command cannot be executed."""
 
+_REQUESTS = (signal.SIGUSR1, signal.SIGUSR2)
+"""For a checkpoint and for stacks. One that comes before the trainer listens must not kill it, so
+these are ignored from the beginning."""
 _SHIELDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -40,7 +44,7 @@ def main() -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     directory = Path(sys.argv[1])
     command = sys.argv[3:]
-    for number in _SHIELDED:
+    for number in (*_SHIELDED, *_REQUESTS):
         signal.signal(number, signal.SIG_IGN)
     lock = take_lock(directory)
     if lock is None or was_started_or_sealed(directory):
@@ -50,6 +54,7 @@ def main() -> None:
         os._exit(0)
     os.setsid()
     _redirect_output(directory / LOG_NAME)
+    kernel = KernelListener()
     oom_kills_before = read_oom_kills()
     trainer_pid = _start_trainer(directory, command)
     status = _wait_for(trainer_pid)
@@ -58,6 +63,8 @@ def main() -> None:
         exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         signal_number=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
         oom_kills=_rise(oom_kills_before, read_oom_kills()),
+        kernel_messages=kernel.telling_lines(),
+        trainer_pid=trainer_pid,
     )
 
 
@@ -78,7 +85,13 @@ def was_started_or_sealed(directory: Path) -> bool:
 
 
 def write_exit(
-    directory: Path, *, exit_code: int | None, signal_number: int | None, oom_kills: int | None
+    directory: Path,
+    *,
+    exit_code: int | None,
+    signal_number: int | None,
+    oom_kills: int | None = None,
+    kernel_messages: list[str] | None = None,
+    trainer_pid: int | None = None,
 ) -> None:
     """`exit.json`; both codes are None where no trainer ran at all."""
     record: dict[str, object] = {
@@ -86,6 +99,8 @@ def write_exit(
         "signal": signal_number,
         "ended_at": datetime.now(UTC).isoformat(),
         "oom_kills": oom_kills,
+        "kernel_messages": kernel_messages,
+        "kernel_pid": trainer_pid if pids_are_the_kernels() else None,
     }
     _write_atomic(directory / EXIT_NAME, record)
 
@@ -161,8 +176,6 @@ def _become_trainer(gate: int, directory: Path, command: list[str]) -> None:
         os._exit(EXIT_CODE_NOT_STARTED)
     for number in (*_SHIELDED, *_IGNORED_BY_PYTHON):
         signal.signal(number, signal.SIG_DFL)
-    # A request to save that comes before the trainer listens must not kill it.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         os.chdir(directory)
         os.execvp(command[0], command)

@@ -7,14 +7,28 @@ It reads no files and starts nothing; whether a new attempt may follow stands in
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.hardware_fault import hardware_fault
+from agent.kernel_messages import failed_gpu, out_of_memory_victims
 from agent.launch import ExitRecord
 from shared.events import AttemptEnded, TrainerFinished
 from shared.lifecycle import STOP_REASONS, JobStatus, StopReason
 
-_STOPPED_EXIT_CODES = {75, 128 + signal.SIGTERM}
-"""EX_TEMPFAIL of sysexits.h, and what a shell makes of SIGTERM: saved, and stopped as asked."""
+_STOPPED_EXIT_CODES = {75, 128 + signal.SIGTERM, 128 + signal.SIGKILL}
+"""EX_TEMPFAIL of sysexits.h: saved, and stopped as asked; and what a shell makes of signals."""
+
+_SIGNALS_OF_A_CRASH = {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGILL,
+    signal.SIGFPE,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+}
+"""Nobody sends these: the process itself failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +41,27 @@ class Evidence:
     """None if the shim died before it could write one."""
     is_dry_run: bool
     is_cancelled: bool
+    has_replicas: bool = False
+    """True if the trainer is the parent of several processes that train."""
+    is_further_node: bool = False
+    """True if another machine of the same job keeps the adapter."""
     dataset_fault: str = ""
     """Why the training file was refused; empty if it was not."""
     verified: bool = False
     """True if the trainer proved that the adapter loads and generates."""
     adapter_fault: str = ""
     """What is wrong with the adapter's files; empty if they are those that were proved."""
+    hang: str = ""
+    """How the trainer was found to hang, whereupon it was killed; empty if it was not."""
     log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierAttempt:
+    """How far an attempt before this one came, and why it ended."""
+
+    step: int
+    stop_reason: StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +82,72 @@ def decide(evidence: Evidence) -> Verdict:
         return Verdict(StopReason.CANCELLED, "Cancelled as asked.")
     if evidence.dataset_fault:
         return Verdict(StopReason.DATASET_CHANGED, evidence.dataset_fault)
-    if evidence.finished is not None and _was_stopped(evidence.finished):
+    finished = evidence.finished
+    if finished is not None and _was_stopped(finished) and not _lost_a_replica(evidence):
         # Nobody cancelled the job: a signal from elsewhere is an interruption.
-        return Verdict(StopReason.TRAINER_KILLED, evidence.finished.detail)
+        reason = finished.stop_reason
+        was_cancelled = reason is StopReason.CANCELLED
+        return Verdict(StopReason.TRAINER_KILLED if was_cancelled else reason, finished.detail)
     return _by_exit(evidence)
 
 
 def end_of_attempt(
-    verdict: Verdict, exit_record: ExitRecord | None, attempt: int, max_restarts: int
+    verdict: Verdict,
+    exit_record: ExitRecord | None,
+    course: Sequence[EarlierAttempt],
+    step: int,
+    max_restarts: int,
 ) -> AttemptEnded:
-    """The journal's last event: ended for good, or with another attempt to follow."""
-    is_interruption = STOP_REASONS[verdict.stop_reason].retry
-    stop_reason, detail = verdict.stop_reason, verdict.detail
-    if is_interruption and attempt > max_restarts:
-        detail = f"Interrupted {attempt} times, the last time: {stop_reason}. {detail}".rstrip()
-        stop_reason = StopReason.RESTARTS_EXHAUSTED
+    """The journal's last event: ended for good, or with another attempt to follow.
+
+    `course` holds the attempts before this one, `step` is this one's last step; 0 is none.
+    """
+    row = STOP_REASONS[verdict.stop_reason]
+    stop_reason, detail, will_retry = verdict.stop_reason, verdict.detail, row.retry
+    attempts = len(course) + 1
+    if row.idle_retries is not None and _is_idle(course, step):
+        vain = _vain_restarts(verdict.stop_reason, course)
+        will_retry = vain < row.idle_retries
+        if vain:
+            detail = f"Started again without coming any further. {detail}"
+    if will_retry and attempts > max_restarts:
+        will_retry = False
+        # Where the attempts ended by themselves, how they did is the cause.
+        if row.idle_retries is None:
+            stop_reason = StopReason.RESTARTS_EXHAUSTED
+        detail = f"Interrupted {attempts} times, the last time: {verdict.stop_reason}. {detail}"
     return AttemptEnded(
         stop_reason=stop_reason,
-        detail=detail,
+        detail=detail.rstrip(),
         exit_code=None if exit_record is None else exit_record.exit_code,
         signal=None if exit_record is None else exit_record.signal,
-        will_retry=STOP_REASONS[stop_reason].retry,
+        will_retry=will_retry,
     )
+
+
+def _is_idle(course: Sequence[EarlierAttempt], step: int) -> bool:
+    """True if the attempt took no step that none before it had taken."""
+    return step <= max((attempt.step for attempt in course), default=0)
+
+
+def _vain_restarts(reason: StopReason, course: Sequence[EarlierAttempt]) -> int:
+    """How often in a row a restart for this reason has come no further, this one included."""
+    count = 0
+    for number in range(len(course), 0, -1):
+        if course[number - 1].stop_reason is not reason:
+            break
+        count += 1
+        if not _is_idle(course[: number - 1], course[number - 1].step):
+            break
+    return count
 
 
 def _reported(evidence: Evidence, finished: TrainerFinished) -> Verdict | None:
     """What the trainer says itself, where that settles it."""
     row = STOP_REASONS[finished.stop_reason]
     if row.status is JobStatus.COMPLETED:
-        ended_well = evidence.exit is None or evidence.exit.exit_code == 0
+        # One that did all its work and then hangs at its exit has been killed by us.
+        ended_well = evidence.exit is None or evidence.exit.exit_code == 0 or bool(evidence.hang)
         return _success(evidence, finished) if ended_well else None
     if _was_stopped(finished):
         return None
@@ -91,14 +156,24 @@ def _reported(evidence: Evidence, finished: TrainerFinished) -> Verdict | None:
 
 def _was_stopped(finished: TrainerFinished) -> bool:
     """True if the trainer saved and ended because it was told to, by whomever."""
-    reason = finished.stop_reason
-    return reason is StopReason.CANCELLED or STOP_REASONS[reason].retry
+    row = STOP_REASONS[finished.stop_reason]
+    is_interruption = row.retry and row.idle_retries is None
+    return finished.stop_reason is StopReason.CANCELLED or is_interruption
+
+
+def _lost_a_replica(evidence: Evidence) -> bool:
+    """True where one replica was killed: the others are then told to stop, and may say so, while
+    their parent ends by the same signal as the lost one."""
+    ended_by_signal = evidence.exit is not None and evidence.exit.signal is not None
+    return evidence.has_replicas and ended_by_signal
 
 
 def _success(evidence: Evidence, finished: TrainerFinished) -> Verdict:
     """A success counts only with its proof."""
     if finished.stop_reason is StopReason.DRY_RUN_PASSED and evidence.is_dry_run:
         return Verdict(StopReason.DRY_RUN_PASSED, finished.detail)
+    if finished.stop_reason is StopReason.REPLICAS_FINISHED and evidence.is_further_node:
+        return Verdict(StopReason.REPLICAS_FINISHED, finished.detail)
     if not evidence.verified:
         return Verdict(
             StopReason.TRAINER_CRASHED,
@@ -112,23 +187,56 @@ def _success(evidence: Evidence, finished: TrainerFinished) -> Verdict:
 def _by_exit(evidence: Evidence) -> Verdict:
     ending = evidence.exit
     if ending is None or (ending.exit_code is None and ending.signal is None):
+        if evidence.hang:
+            return Verdict(StopReason.TRAINER_HUNG, evidence.hang)
         return Verdict(StopReason.TRAINER_LOST, "Nothing runs, and nobody saw the trainer end.")
-    if ending.signal is not None:
-        return _by_signal(ending.signal, ending.oom_kills)
-    if ending.exit_code in _STOPPED_EXIT_CODES:
-        return Verdict(StopReason.TRAINER_KILLED, f"Stopped with exit code {ending.exit_code}.")
-    without = " without an adapter" if ending.exit_code == 0 else ""
-    sentence = f"The trainer ended with exit code {ending.exit_code}{without}."
-    return Verdict(StopReason.TRAINER_CRASHED, f"{sentence}\n{evidence.log_tail}".rstrip())
-
-
-def _by_signal(number: int, oom_kills: int | None) -> Verdict:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    if number == signal.SIGKILL and oom_kills:
+    how, is_crash = _describe(ending)
+    # What failed before the end comes first: it is why a trainer crashed, or hung.
+    if is_crash or evidence.hang:
+        fault = failed_gpu(ending.kernel_messages or ()) or hardware_fault(evidence.log_tail)
+        if fault:
+            return Verdict(StopReason.HARDWARE_FAULT, f"{how} {fault}")
+    if evidence.hang and ending.signal is not None:
+        return Verdict(StopReason.TRAINER_HUNG, evidence.hang)
+    if _was_killed_for_memory(ending, has_replicas=evidence.has_replicas):
         return Verdict(
-            StopReason.HOST_OUT_OF_MEMORY, "The kernel killed the trainer for want of memory."
+            StopReason.HOST_OUT_OF_MEMORY,
+            f"{how} The kernel killed it, or a process of it, for want of memory.",
         )
-    return Verdict(StopReason.TRAINER_KILLED, f"The trainer was killed by {name}.")
+    if not is_crash:
+        return Verdict(StopReason.TRAINER_KILLED, how)
+    return Verdict(StopReason.TRAINER_CRASHED, f"{how}\n{evidence.log_tail}".rstrip())
+
+
+def _describe(ending: ExitRecord) -> tuple[str, bool]:
+    """How the trainer ended, in words, and whether that was its own doing."""
+    if ending.signal is None:
+        is_crash = ending.exit_code not in _STOPPED_EXIT_CODES
+        without = " without an adapter" if ending.exit_code == 0 else ""
+        return f"The trainer ended with exit code {ending.exit_code}{without}.", is_crash
+    try:
+        name = signal.Signals(ending.signal).name
+    except ValueError:
+        name = f"signal {ending.signal}"
+    if ending.signal in _SIGNALS_OF_A_CRASH:
+        return f"The trainer crashed with {name}.", True
+    return f"The trainer was killed by {name}.", False
+
+
+def _was_killed_for_memory(ending: ExitRecord, *, has_replicas: bool) -> bool:
+    """True if the trainer, or a process without which it could not go on, was the kernel's victim.
+
+    The kernel's messages name who was killed; the counter of the cgroup only says that somebody
+    was, which may have been another process. Replicas are not known by their pids, and where one
+    is killed their parent ends in the same way.
+    """
+    if ending.exit_code == 0 or ending.signal not in (None, signal.SIGKILL):
+        return False
+    if ending.kernel_messages is not None and ending.kernel_pid is not None:
+        victims = out_of_memory_victims(ending.kernel_messages)
+        if ending.kernel_pid in victims:
+            return True
+        if not victims or (ending.signal is not None and not has_replicas):
+            return False
+        return ending.oom_kills != 0
+    return bool(ending.oom_kills)

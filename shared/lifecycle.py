@@ -72,10 +72,12 @@ class StopReason(StrEnum):
 
     COMPLETED = "completed"
     DRY_RUN_PASSED = "dry_run_passed"
+    REPLICAS_FINISHED = "replicas_finished"
     CANCELLED = "cancelled"
     INVALID_DATASET = "invalid_dataset"
     DATASET_CHANGED = "dataset_changed"
     INVALID_BASE_MODEL = "invalid_base_model"
+    INVALID_JOB_SPEC = "invalid_job_spec"
     OUT_OF_MEMORY = "out_of_memory"
     HOST_OUT_OF_MEMORY = "host_out_of_memory"
     NON_FINITE = "non_finite"
@@ -86,6 +88,7 @@ class StopReason(StrEnum):
     TRAINER_KILLED = "trainer_killed"
     TRAINER_LOST = "trainer_lost"
     TRAINER_HUNG = "trainer_hung"
+    HARDWARE_FAULT = "hardware_fault"
     RESTARTS_EXHAUSTED = "restarts_exhausted"
 
 
@@ -97,6 +100,10 @@ class StopRow:
     retry: bool
     """True for an interruption: a new attempt may resume from the last committed checkpoint."""
     advice: str
+    idle_retries: int | None = None
+    """How often in a row it is tried again where that brings no step that no attempt before had
+    taken; None is as often as `max_restarts` says. What always fails at the same place is no
+    interruption."""
 
 
 STOP_REASONS: dict[StopReason, StopRow] = {
@@ -106,8 +113,13 @@ STOP_REASONS: dict[StopReason, StopRow] = {
     StopReason.DRY_RUN_PASSED: StopRow(
         JobStatus.COMPLETED, False, "The dry run passed; start the job without --dry-run."
     ),
+    StopReason.REPLICAS_FINISHED: StopRow(
+        JobStatus.COMPLETED, False, "The adapter is on the machine of node rank 0."
+    ),
     StopReason.CANCELLED: StopRow(
-        JobStatus.CANCELLED, False, "The last committed checkpoint is kept."
+        JobStatus.CANCELLED,
+        False,
+        "The last committed checkpoint is kept; `brightrun resume` goes on from it.",
     ),
     StopReason.INVALID_DATASET: StopRow(
         JobStatus.FAILED, False, "Run `brightrun dataset check` on the file and mend what it says."
@@ -118,6 +130,9 @@ STOP_REASONS: dict[StopReason, StopRow] = {
     StopReason.INVALID_BASE_MODEL: StopRow(
         JobStatus.FAILED, False, "Check the base model's name, revision and files."
     ),
+    StopReason.INVALID_JOB_SPEC: StopRow(
+        JobStatus.FAILED, False, "Change the option that the message names, and start again."
+    ),
     StopReason.OUT_OF_MEMORY: StopRow(
         JobStatus.FAILED, False, "Lower max_seq_length or lora_r, or take a larger GPU."
     ),
@@ -125,19 +140,25 @@ STOP_REASONS: dict[StopReason, StopRow] = {
         JobStatus.FAILED, False, "The machine ran out of memory; take one with more RAM."
     ),
     StopReason.NON_FINITE: StopRow(
-        JobStatus.FAILED, False, "Lower learning_rate; the last good checkpoint is kept."
+        JobStatus.FAILED,
+        False,
+        "Lower learning_rate, or look at the base model if already the first step failed.",
     ),
     StopReason.DISK_FULL: StopRow(
-        JobStatus.FAILED, False, "Free disk space; the last committed checkpoint is kept."
+        JobStatus.FAILED,
+        False,
+        "Free disk space or keep fewer checkpoints; `brightrun resume` goes on from the last one.",
     ),
     StopReason.CHECKPOINT_MISMATCH: StopRow(
-        JobStatus.FAILED, False, "The checkpoint belongs to another run; start a new job."
+        JobStatus.FAILED,
+        False,
+        "`brightrun retry` begins anew; `brightrun resume --force` uses the checkpoint as it is.",
     ),
     StopReason.ADAPTER_REJECTED: StopRow(
         JobStatus.FAILED, False, "The saved adapter did not load again; see the trainer's log."
     ),
     StopReason.TRAINER_CRASHED: StopRow(
-        JobStatus.FAILED, False, "See the traceback in the trainer's log."
+        JobStatus.FAILED, True, "See the traceback in the trainer's log.", idle_retries=0
     ),
     StopReason.TRAINER_KILLED: StopRow(
         JobStatus.FAILED, True, "Something killed the trainer; it resumes from its checkpoint."
@@ -148,10 +169,19 @@ STOP_REASONS: dict[StopReason, StopRow] = {
     StopReason.TRAINER_HUNG: StopRow(
         JobStatus.FAILED,
         True,
-        "It took no step for too long; its stacks are in the log. It resumes.",
+        "It said nothing for too long; where it stood is told by its stacks in the trainer's log.",
+        idle_retries=1,
+    ),
+    StopReason.HARDWARE_FAULT: StopRow(
+        JobStatus.FAILED,
+        True,
+        "The GPU failed; resume the job on another machine.",
+        idle_retries=1,
     ),
     StopReason.RESTARTS_EXHAUSTED: StopRow(
-        JobStatus.FAILED, False, "It was interrupted too often; see the trainer's log."
+        JobStatus.FAILED,
+        False,
+        "See the trainer's log; `brightrun resume` goes on from the last checkpoint.",
     ),
 }
 

@@ -67,9 +67,9 @@ class Pod:
         self.supervisors.remove(supervisor)
         await supervisor.close()
 
-    async def start_agent(self) -> subprocess.Popen[bytes]:
+    async def start_agent(self, *options: str) -> subprocess.Popen[bytes]:
         """A real agent process that answers."""
-        arguments = ["serve", "--root", str(self.root.path)]
+        arguments = ["serve", "--root", str(self.root.path), *options]
         command = [sys.executable, "-P", "-m", "agent.cli", *arguments]
         environment = {**os.environ, "BRIGHTRUN_SECRET": "a secret"}
         agent = subprocess.Popen(

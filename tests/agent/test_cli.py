@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from shared.events import decode_journal_record
 from shared.job_state import fold
 from shared.lifecycle import JobStatus
@@ -12,10 +14,10 @@ from shared.lifecycle import JobStatus
 COMMAND = [sys.executable, "-P", "-m", "agent.cli"]
 
 
-def start_run(pod, *options, notes=""):
+def start_run(pod, *options, notes="", enter=()):
     arguments = ["run", str(pod.job_file(notes)), "--root", str(pod.root.path), *options]
     return subprocess.Popen(
-        [*COMMAND, *arguments, "--trainer-command", pod.trainer_command],
+        [*enter, *COMMAND, *arguments, "--trainer-command", pod.trainer_command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -52,9 +54,16 @@ async def test_json_output_is_the_journal(pod):
 
 
 async def test_a_failed_job_exits_with_1(pod):
-    code, output, _ = await finish(start_run(pod, notes="at=2 dies=crash"))
+    code, output, _ = await finish(start_run(pod, notes="at=2 dies=crash until=9"))
     assert code == 1
     assert "trainer_crashed" in output
+
+
+async def test_a_hang_is_found_after_as_long_as_was_asked_for(pod):
+    code, output, _ = await finish(start_run(pod, "--hang-floor", "0.5", notes="at=2 dies=stopped"))
+    assert code == 0
+    assert "error: The trainer said nothing for 1." in output
+    assert "attempt ended: trainer_hung" in output
 
 
 async def test_an_interrupt_cancels_the_job(pod):
@@ -99,3 +108,18 @@ def test_help_is_fast_and_imports_no_server():
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--nnodes", "2"),
+        ("--nnodes", "2", "--node-rank", "2", "--rdzv-endpoint", "10.0.0.1:29400"),
+    ],
+)
+async def test_half_a_rendezvous_is_refused_before_anything_is_started(pod, options):
+    code, _, errors = await finish(start_run(pod, *options))
+    assert code == 2
+    assert errors.startswith("brightrun-agent: --nnodes ")
+    assert "HOST:PORT of the machine of rank 0" in errors
+    assert not pod.root.jobs()

@@ -63,21 +63,54 @@ async def test_a_dataset_that_changes_before_the_next_attempt_ends_the_job(pod):
     assert len(pod.shims()) == 1
 
 
+async def test_a_dataset_that_is_gone_before_the_next_attempt_ends_the_job_with_its_name(pod):
+    supervisor = await pod.supervisor()
+    spec = pod.spec("at=2 dies=hang")
+    stored = pod.root.datasets_path / spec.dataset.stored_name
+    await supervisor.start(spec)
+    await pod.until_step(1)
+    stored.unlink()
+    await kill_trainer(pod, 1)
+    await pod.until_final(supervisor)
+    state = supervisor.job("job-one").state
+    assert (state.attempt, state.stop_reason) == (2, StopReason.DATASET_CHANGED)
+    assert str(stored) in state.detail
+
+
 async def test_exit_0_without_an_adapter_is_a_failure(pod):
     supervisor = await pod.supervisor()
-    await supervisor.start(pod.spec("at=3 dies=exit0"))
+    await supervisor.start(pod.spec("at=3 dies=exit0 until=9"))
     await pod.until_final(supervisor)
     state = supervisor.job("job-one").state
     assert (state.status, state.stop_reason) == (JobStatus.FAILED, StopReason.TRAINER_CRASHED)
 
 
-async def test_a_crash_is_final_and_shows_the_end_of_the_log(pod):
+async def test_a_crash_that_comes_again_is_final_and_shows_the_end_of_the_log(pod):
     supervisor = await pod.supervisor()
-    await supervisor.start(pod.spec("at=2 dies=crash"))
+    await supervisor.start(pod.spec("at=2 dies=crash until=9"))
     await pod.until_final(supervisor)
     state = supervisor.job("job-one").state
-    assert state.stop_reason is StopReason.TRAINER_CRASHED
+    assert (state.attempt, state.stop_reason) == (2, StopReason.TRAINER_CRASHED)
     assert "crashes as told" in state.detail
+
+
+async def test_a_crash_before_the_first_step_is_final_at_once(pod):
+    supervisor = await pod.supervisor()
+    await supervisor.start(pod.spec("at=1 dies=crash"))
+    await pod.until_final(supervisor)
+    state = supervisor.job("job-one").state
+    assert (state.attempt, state.stop_reason) == (1, StopReason.TRAINER_CRASHED)
+
+
+@pytest.mark.parametrize(
+    ("dies", "reason"), [("segfault", "trainer_crashed"), ("ecc", "hardware_fault")]
+)
+async def test_a_fault_that_does_not_come_again_costs_a_restart_only(pod, dies, reason):
+    supervisor = await pod.supervisor()
+    await supervisor.start(pod.spec(f"at=3 dies={dies}"))
+    records = await pod.until_final(supervisor)
+    ends = [r.event for r in records if isinstance(r.event, events.AttemptEnded)]
+    assert [end.stop_reason for end in ends] == [reason, "completed"]
 
 
 async def test_a_command_that_does_not_exist_is_a_crash_that_says_so(pod):

@@ -4,8 +4,11 @@
 
 It behaves as the `key=value` words of the job's notes say:
     steps=N delay=SECONDS      optimizer steps, and how long each takes
-    at=STEP dies=HOW until=N   at that step `crash`, `kill` itself, `hang`, or end with `exit0`;
-                               in attempts up to N (1 by default)
+    at=STEP dies=HOW until=N   at that step `crash`, `kill` itself, `hang`, end with `exit0`, be
+                               `stopped`, hold the `gil` for ever, wait in a `deadlock`, say what a
+                               GPU with an `ecc` error makes torch say, die of a `segfault`, or take
+                               200 MB of `memory`; in attempts up to N (1 by default)
+    says=ACTIVITY              at that step, first, it enters this activity
     flood=LINES                so many lines to stdout before the first step
     roar=MIB line=MIB          before the first step, so much to stdout of lines that steer a
                                terminal, and then a single line of that size
@@ -15,14 +18,18 @@ It behaves as the `key=value` words of the job's notes say:
     garbage=1                  a line that is no event
     stubborn=1                 ignores SIGTERM
     child=1                    starts a process that outlives it, and writes its pid to child.pid
+    child=session              the same, in a session of its own
 """
 
 from __future__ import annotations
 
+import ctypes
+import faulthandler
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -73,10 +80,12 @@ class StandInTrainer:
 
         signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in self.words else stop)
         signal.signal(signal.SIGUSR1, save)
+        faulthandler.register(signal.SIGUSR2, all_threads=True)
 
     def _prelude(self) -> None:
         if "child" in self.words:
-            child = subprocess.Popen(["sleep", "600"])
+            own_session = self.words["child"] == "session"
+            child = subprocess.Popen(["sleep", "600"], start_new_session=own_session)
             (self.directory.path / "child.pid").write_text(str(child.pid))
         for number in range(int(self.words.get("flood", "0"))):
             print(f"line {number} of the flood")
@@ -129,12 +138,28 @@ class StandInTrainer:
         is_time = step == int(self.words.get("at", "0"))
         if not is_time or self.spec.attempt > int(self.words.get("until", "1")):
             return
+        if "says" in self.words:
+            self._enter(JobStatus.TRAINING, Activity(self.words["says"]))
         match self.words["dies"]:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
                 while not self.is_told_to_stop:
                     time.sleep(0.05)
+            case "stopped":
+                while True:  # Whoever wakes it gets its stacks and no more.
+                    os.kill(os.getpid(), signal.SIGSTOP)
+            case "gil":
+                while True:  # Each signal ends one sleep.
+                    ctypes.PyDLL(None).sleep(600)
+            case "deadlock":
+                _deadlock()
+            case "segfault":
+                ctypes.string_at(0)
+            case "ecc":
+                raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+            case "memory":
+                bytearray(200 << 20).replace(b"\0", b"x")
             case "exit0":
                 sys.exit(0)
             case "crash":
@@ -186,6 +211,20 @@ class StandInTrainer:
     def _finish(self, reason: StopReason, detail: str, exit_code: int) -> int:
         self.write(events.TrainerFinished(stop_reason=reason, detail=detail))
         return exit_code
+
+
+def _deadlock() -> None:
+    """Two threads that wait for each other."""
+    first, second = threading.Lock(), threading.Lock()
+    both_hold_one = threading.Barrier(2)
+
+    def hold_and_wait(held: threading.Lock, wanted: threading.Lock) -> None:
+        with held:
+            both_hold_one.wait()
+            wanted.acquire()
+
+    threading.Thread(target=hold_and_wait, args=(second, first), daemon=True).start()
+    hold_and_wait(first, second)
 
 
 def _write_weights(partial: Path, facts: dict[str, Any], size_bytes: int = 10) -> dict[str, Any]:

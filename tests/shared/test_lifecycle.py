@@ -28,8 +28,14 @@ def test_every_stop_reason_has_a_row_with_a_final_status_and_advice() -> None:
 
 
 def test_only_interruptions_are_tried_again() -> None:
-    retried = {reason for reason, row in STOP_REASONS.items() if row.retry}
-    assert retried == {StopReason.TRAINER_KILLED, StopReason.TRAINER_LOST, StopReason.TRAINER_HUNG}
+    retried = {reason: row.idle_retries for reason, row in STOP_REASONS.items() if row.retry}
+    assert retried == {
+        StopReason.TRAINER_KILLED: None,
+        StopReason.TRAINER_LOST: None,
+        StopReason.TRAINER_HUNG: 1,
+        StopReason.HARDWARE_FAULT: 1,
+        StopReason.TRAINER_CRASHED: 0,
+    }
 
 
 def test_three_statuses_are_final() -> None:

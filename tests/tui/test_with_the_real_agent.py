@@ -54,7 +54,7 @@ def test_starting_the_same_job_again_changes_nothing(console: Console) -> None:
 
 
 def test_a_job_that_fails_makes_the_watcher_fail(console: Console) -> None:
-    code, _, err = console.start("job-crash", "steps=3 at=2 dies=crash", "--watch")
+    code, _, err = console.start("job-crash", "steps=3 at=2 dies=crash until=9", "--watch")
 
     assert code == 1
     assert "job-crash failed: trainer_crashed" in err
