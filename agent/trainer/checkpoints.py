@@ -1,33 +1,34 @@
-"""Checkpoints that can be trusted: committed by a manifest, verified on load, nothing unpickled.
+"""Checkpoints on the disk that can be trusted: committed by a manifest, verified on load.
 
 A checkpoint is a directory of safetensors and JSON: the adapter's parameters in fp32, the
 optimizer's and the scheduler's state, the random number generators, and the step. Restored, it
 continues bit for bit. Transformers' own checkpoints are not used: they are written in place and
 unhashed, hold pickles, and the newest one wins even if it is empty.
+
+This module knows directories and their names; what is in them is taken by `agent.trainer.snapshot`
+and put back by `agent.trainer.restore`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy
-import torch
-from safetensors.torch import load_file
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-
-from agent.run_directory import checkpoint_name, checkpoint_step
+from agent.run_directory import AgentRoot, checkpoint_name, checkpoint_step
 from agent.trainer.failures import is_disk_full
+from agent.trainer.snapshot import Snapshot
 from agent.trainer.tensor_files import write_tensors
 from shared import manifest
 from shared.errors import CheckpointRejected, IntegrityError
+from shared.events import utc_now
+from shared.job_spec import CheckpointReference
+
+FORMAT_VERSION = 2
+"""Of the files in a checkpoint. 1, before 2026-11-23: with the optimizer's groups."""
 
 PARAMETERS_FILE = "parameters.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -38,92 +39,116 @@ TRAINER_STATE_FILE = "trainer_state.json"
 
 REFUSED_FOLDER = "refused"
 
+_REMOVING_SUFFIX = ".removing"
+
 Written = TypeVar("Written")
 
-Fingerprint = dict[str, Any]
-"""What must be equal in the run that wrote a checkpoint and the run that resumes from it."""
 
-
-@dataclass
-class Progress:
-    """Figures for the adapter's README that a resumed run cannot measure again, in nats."""
-
-    final_loss: float | None = None
-    base_eval_loss: float | None = None
-    eval_loss: float | None = None
-
-
-def save(
-    folder: Path,
-    step: int,
-    *,
-    model: torch.nn.Module,
-    optimizer: Optimizer,
-    scheduler: LRScheduler,
-    progress: Progress,
-    trainer_state: dict[str, Any],
-    fingerprint: Fingerprint,
-) -> Path:
-    """Commit the checkpoint of `step` under `folder`; returns its directory.
+def save(folder: Path, snapshot: Snapshot, facts: dict[str, Any]) -> Path:
+    """Commit the snapshot under `folder`, with `facts` in its manifest; returns its directory.
 
     Raises:
         OSError: the disk is full or gone; nothing half written stays, older checkpoints do.
     """
 
     def write_files(partial: Path) -> dict[str, Any]:
-        optimizer_tensors, optimizer_scalars = flatten_optimizer(optimizer)
-        generator_tensors, generator_scalars = capture_generators()
-        write_tensors(trainable_parameters(model), partial / PARAMETERS_FILE)
-        write_tensors(optimizer_tensors, partial / OPTIMIZER_FILE)
-        write_tensors(generator_tensors, partial / GENERATORS_FILE)
-        state = {
-            "optimizer": optimizer_scalars,
-            "scheduler": _plain_scheduler_state(scheduler),
-            "generators": generator_scalars,
-            "progress": asdict(progress),
-        }
-        (partial / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
-        (partial / TRAINER_STATE_FILE).write_text(json.dumps(trainer_state), encoding="utf-8")
-        return {"step": step, "fingerprint": fingerprint}
+        write_tensors(snapshot.parameters, partial / PARAMETERS_FILE)
+        write_tensors(snapshot.optimizer, partial / OPTIMIZER_FILE)
+        write_tensors(snapshot.generators, partial / GENERATORS_FILE)
+        _write_json(snapshot.state, partial / STATE_FILE)
+        _write_json(snapshot.trainer_state, partial / TRAINER_STATE_FILE)
+        return {**facts, "step": snapshot.step, "format_version": FORMAT_VERSION}
 
-    directory = folder / checkpoint_name(step)
+    directory = folder / checkpoint_name(snapshot.step)
     manifest.commit(directory, write_files)
     return directory
 
 
-def newest_valid(
-    folders: Iterable[Path], fingerprint: Fingerprint
-) -> tuple[Path | None, list[tuple[Path, str]]]:
+# --- which one to begin with ------------------------------------------------------------------
+
+
+def newest_valid(folders: Iterable[Path]) -> tuple[Path | None, list[tuple[Path, str]]]:
     """(the newest checkpoint that verifies, [(refused directory, why)]), newest folder first.
 
     A refused directory is moved aside, so that it is neither tried nor counted again.
-
-    Raises:
-        CheckpointRejected: a sound checkpoint of another run (dataset, base model, versions ...).
     """
     refused: list[tuple[Path, str]] = []
     for directory in _candidates(folders):
         try:
-            found = manifest.verify(directory)
+            manifest.verify(directory)
         except (IntegrityError, OSError) as error:
-            refused.append((_move_aside(directory), str(error)))
+            refused.append((_move_aside(directory, str(error)), str(error)))
             continue
-        _require_same_run(directory, found.get("fingerprint", {}), fingerprint)
         return directory, refused
     return None, refused
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` committed checkpoints of `folder`."""
-    directories = list(_candidates([folder]))
-    for directory in directories[keep:]:
+def find_referenced(root: AgentRoot, reference: CheckpointReference) -> Path:
+    """The checkpoint of another job that `reference` names, whole. Nothing there is changed.
+
+    Raises:
+        CheckpointRejected: it is not on this host any more, or is damaged.
+    """
+    name = checkpoint_name(reference.step)
+    there = [attempt.checkpoints_path / name for attempt in root.job(reference.job_id).attempts()]
+    what = f"the checkpoint of step {reference.step} of job {reference.job_id}"
+    for directory in reversed(there):
+        try:
+            if manifest.manifest_sha256(directory) != reference.manifest_sha256:
+                continue
+            manifest.verify(directory)
+            return directory
+        except FileNotFoundError:
+            continue
+        except (IntegrityError, OSError) as error:
+            raise CheckpointRejected(
+                f"{what} is damaged: {error}. Resume from another one, or start a new job."
+            ) from error
+    raise CheckpointRejected(
+        f"{what} (manifest {reference.manifest_sha256[:12]}...) is not on this host. "
+        "Resume on the host where that job ran, or start a new job."
+    )
+
+
+# --- room -------------------------------------------------------------------------------------
+
+
+def clear_leftovers(folders: Iterable[Path]) -> list[Path]:
+    """Remove what kills have left half written or half removed; returns what it was."""
+    cleared = []
+    for folder in folders:
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+            name, suffix = entry.stem, entry.suffix
+            if checkpoint_step(name) is None:
+                continue
+            if suffix == manifest.REPLACED_SUFFIX and not (folder / name).exists():
+                # The kill came between the two renames of a commit: this one is still whole.
+                os.rename(entry, folder / name)
+            elif suffix in (manifest.PARTIAL_SUFFIX, manifest.REPLACED_SUFFIX, _REMOVING_SUFFIX):
+                shutil.rmtree(entry, ignore_errors=True)
+                cleared.append(entry)
+    return cleared
+
+
+def prune(folders: Iterable[Path], keep: int) -> None:
+    """Remove all but the newest `keep` committed checkpoints; the newest folder comes first."""
+    for directory in list(_candidates(folders))[keep:]:
         # Renamed first: a kill in mid-removal must not leave a checkpoint that looks damaged.
-        doomed = directory.with_name(directory.name + ".removing")
+        doomed = directory.with_name(directory.name + _REMOVING_SUFFIX)
         os.rename(directory, doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
 
-def with_room(folder: Path, write: Callable[[], Written]) -> Written:
+def make_room(folders: Sequence[Path]) -> None:
+    """Remove everything but the newest committed checkpoint; what was refused goes, too."""
+    prune(folders, keep=1)
+    for folder in folders:
+        for entry in folder.glob(f"{REFUSED_FOLDER}/step-*"):
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def with_room(folders: Sequence[Path], write: Callable[[], Written]) -> Written:
     """The result of `write`; on a full disk all but the newest checkpoint make room for it first.
 
     Raises:
@@ -134,158 +159,8 @@ def with_room(folder: Path, write: Callable[[], Written]) -> Written:
     except OSError as error:
         if not is_disk_full(error):
             raise
-    prune(folder, keep=1)
+    make_room(folders)
     return write()
-
-
-def restore_parameters(directory: Path, model: torch.nn.Module) -> None:
-    """Copy the saved parameters into `model`, exactly as they were."""
-    saved = load_file(directory / PARAMETERS_FILE)
-    current = {
-        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
-    }
-    if set(saved) != set(current):
-        odd = ", ".join(sorted(set(saved) ^ set(current))[:3])
-        raise CheckpointRejected(f"{directory}: holds other parameters than this run ({odd} ...)")
-    with torch.no_grad():
-        for name, parameter in current.items():
-            parameter.copy_(saved[name])
-
-
-def restore_optimizer(directory: Path, optimizer: Optimizer, scheduler: LRScheduler) -> None:
-    """Put the saved state into the optimizer and the scheduler."""
-    state = _read_state(directory)
-    tensors = load_file(directory / OPTIMIZER_FILE)
-    optimizer.load_state_dict(unflatten_optimizer(tensors, state["optimizer"], optimizer))
-    scheduler.load_state_dict({**scheduler.state_dict(), **state["scheduler"]})
-
-
-def read_progress(directory: Path) -> Progress:
-    """The figures that the saved run had measured."""
-    return Progress(**_read_state(directory)["progress"])
-
-
-def restore_generators(directory: Path) -> None:
-    """Set Python's, NumPy's, torch's and CUDA's generators to where they were."""
-    scalars = _read_state(directory)["generators"]
-    tensors = load_file(directory / GENERATORS_FILE)
-    version, gauss_next = scalars["python_version"], scalars["python_gauss_next"]
-    random.setstate((version, tuple(scalars["python_state"]), gauss_next))
-    numpy.random.set_state(
-        (
-            "MT19937",
-            numpy.array(scalars["numpy_keys"], dtype=numpy.uint32),
-            scalars["numpy_position"],
-            scalars["numpy_has_gauss"],
-            scalars["numpy_cached_gaussian"],
-        )
-    )
-    torch.set_rng_state(tensors["torch"])
-    for index in range(torch.cuda.device_count()):
-        if f"cuda.{index}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"cuda.{index}"], index)
-
-
-# --- plain values out of live objects, and back -----------------------------------------------
-
-
-def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Copies on the CPU of every parameter that is trained, by name."""
-    return {
-        name: parameter.detach().to("cpu", copy=True).contiguous()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
-
-
-def flatten_optimizer(optimizer: Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """(tensors by path such as `0/exp_avg`, JSON-ready scalars by path and parameter groups).
-
-    bitsandbytes nests its tensors one level deeper than torch does: `0/.../state1`.
-    """
-    state_dict = optimizer.state_dict()
-    leaves = dict(_leaves(state_dict["state"]))
-    tensors = {
-        path: value.detach().to("cpu", copy=True).contiguous()
-        for path, value in leaves.items()
-        if isinstance(value, torch.Tensor)
-    }
-    scalars = {path: value for path, value in leaves.items() if path not in tensors}
-    groups = [
-        {key: value for key, value in group.items() if key != "params"}
-        for group in state_dict["param_groups"]
-    ]
-    return tensors, {"scalars": scalars, "groups": groups}
-
-
-def unflatten_optimizer(
-    tensors: dict[str, torch.Tensor], saved: dict[str, Any], optimizer: Optimizer
-) -> dict[str, Any]:
-    """What `optimizer.load_state_dict` takes, from what `flatten_optimizer` gave."""
-    state: dict[Any, Any] = {}
-    for path, value in {**tensors, **saved["scalars"]}.items():
-        index, *names = path.split("/")
-        node = state.setdefault(int(index), {})
-        for name in names[:-1]:
-            node = node.setdefault(name, {})
-        node[names[-1]] = value
-    groups = [
-        {**current, **_with_tuples(kept, current)}
-        for current, kept in zip(
-            optimizer.state_dict()["param_groups"], saved["groups"], strict=True
-        )
-    ]
-    return {"state": state, "param_groups": groups}
-
-
-def _leaves(node: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}/")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def capture_generators() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """(tensors, JSON-ready scalars) of every random number generator in use."""
-    version, python_state, gauss_next = random.getstate()
-    _, keys, position, has_gauss, cached_gaussian = numpy.random.get_state(legacy=True)
-    tensors = {"torch": torch.get_rng_state()}
-    for index in range(torch.cuda.device_count()):
-        tensors[f"cuda.{index}"] = torch.cuda.get_rng_state(index)
-    scalars = {
-        "python_version": version,
-        "python_state": python_state,
-        "python_gauss_next": gauss_next,
-        "numpy_keys": [int(key) for key in keys],
-        "numpy_position": int(position),
-        "numpy_has_gauss": int(has_gauss),
-        "numpy_cached_gaussian": float(cached_gaussian),
-    }
-    return tensors, scalars
-
-
-def _plain_scheduler_state(scheduler: LRScheduler) -> dict[str, Any]:
-    """The counters of the schedule; its functions belong to the code, not to the checkpoint."""
-    plain = (int, float, list)
-    state = scheduler.state_dict()
-    return {
-        key: value
-        for key, value in state.items()
-        if isinstance(value, plain) and key != "lr_lambdas"
-    }
-
-
-def _with_tuples(kept: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no tuples: give back the type that the live optimizer uses (`betas`)."""
-    return {
-        key: tuple(value) if isinstance(current.get(key), tuple) else value
-        for key, value in kept.items()
-    }
-
-
-def _read_state(directory: Path) -> dict[str, Any]:
-    return dict(json.loads((directory / STATE_FILE).read_text(encoding="utf-8")))
 
 
 def _candidates(folders: Iterable[Path]) -> Iterator[Path]:
@@ -298,20 +173,17 @@ def _candidates(folders: Iterable[Path]) -> Iterator[Path]:
                 yield folder / name
 
 
-def _move_aside(directory: Path) -> Path:
+def _move_aside(directory: Path, reason: str) -> Path:
+    """Into `refused/`, with the reason beside it."""
     refused = directory.parent / REFUSED_FOLDER
     refused.mkdir(exist_ok=True)
     destination = refused / directory.name
     shutil.rmtree(destination, ignore_errors=True)
     os.rename(directory, destination)
+    note = {"reason": reason, "refused_at": utc_now().isoformat()}
+    _write_json(note, refused / f"{directory.name}.json")
     return destination
 
 
-def _require_same_run(directory: Path, theirs: Fingerprint, ours: Fingerprint) -> None:
-    differences = [
-        f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
-        for key in sorted({*theirs, *ours})
-        if theirs.get(key) != ours.get(key)
-    ]
-    if differences:
-        raise CheckpointRejected(f"{directory} belongs to another run: {'; '.join(differences)}")
+def _write_json(value: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")

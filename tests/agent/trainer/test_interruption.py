@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from agent.run_directory import AttemptDirectory, checkpoint_step
-from shared import events
+from shared import events, manifest
 from shared.lifecycle import StopReason
+from tests.agent.trainer import long_step_trainer
 from tests.agent.trainer.conftest import MakeAttempt, attempts_in
 from tests.agent.trainer.running import (
     finish_of,
@@ -24,6 +26,8 @@ from tests.agent.trainer.running import (
     start_trainer,
     wait_until,
 )
+
+LONG_STEP_TRAINER = Path(long_step_trainer.__file__)
 
 NUMBERS = ("step", "epoch", "loss", "grad_norm", "learning_rate", "tokens", "supervised_tokens")
 
@@ -118,18 +122,30 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_previous_one_used(
 
 
 @pytest.mark.slow
-def test_sigterm_finishes_the_step_commits_a_checkpoint_and_has_its_own_exit_code(
+def test_sigterm_in_the_middle_of_a_long_step_saves_the_step_before_within_5_s(
     make_attempt: MakeAttempt,
 ) -> None:
     attempt = make_attempt(checkpoint_interval_steps=1000)
-    process = start_trainer(attempt)
-    wait_until(lambda: 2 in metrics_by_step(attempt) or process.poll() is not None)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 75
+    process = start_trainer(attempt, [str(LONG_STEP_TRAINER)], arguments=["3"])
+    try:
+        wait_until(
+            lambda: (
+                long_step_trainer.MARK in attempt.log_path.read_text() or process.poll() is not None
+            )
+        )
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 75
+    finally:
+        process.kill()
+        process.wait()
+    assert time.monotonic() - began < 5
     assert finish_of(attempt).stop_reason is StopReason.TRAINER_KILLED
-    last_step = max(metrics_by_step(attempt))
+    assert finish_of(attempt).detail == "SIGTERM; step 2 is saved"
+    assert max(metrics_by_step(attempt)) == 2
     committed = [e for e in read_events(attempt) if isinstance(e, events.CheckpointCommitted)]
-    assert [item.step for item in committed] == [last_step]
+    assert [item.step for item in committed] == [2]
+    manifest.verify(newest_checkpoint(attempt))
 
 
 @pytest.mark.slow
