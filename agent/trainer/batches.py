@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.chat_format import IGNORED_LABEL, ChatEncoder, RenderTemplate, find_special_tokens
+from shared.chat_format import IGNORED_LABEL, ChatEncoder, RenderTemplate
 from shared.dataset.checks.checker import check_dataset
 from shared.dataset.conversation import Conversation, Message
 from shared.dataset.cut_targets import trained_rows
@@ -57,6 +57,16 @@ class TrainingData:
     def targets(self) -> int:
         return sum(example.target_count for example in self.train)
 
+    @property
+    def separate_rows(self) -> int:
+        """Rows beyond one a conversation: what branches, or does not fold in the chat format."""
+        return len(self.train) - len({example.conversation_id for example in self.train})
+
+    @property
+    def held_out_tokens(self) -> int:
+        """Positions of the held-out examples that carry loss."""
+        return sum(example.supervised_tokens for example in self.held_out)
+
 
 def prepare(path: Path, job: JobSpec, encoder: ChatEncoder, render: RenderTemplate) -> TrainingData:
     """Read, check, split and encode the file of `job`.
@@ -90,7 +100,7 @@ def prepare(path: Path, job: JobSpec, encoder: ChatEncoder, render: RenderTempla
         train=train_examples,
         held_out=encode(held_out),
         steps=steps[:1] if job.dry_run else steps,
-        warnings=tuple(_warnings(report)),
+        warnings=(*_warnings(report), *_row_warnings(train, job, encoder)),
     )
 
 
@@ -101,6 +111,32 @@ def _warnings(report: DatasetReport) -> Iterator[str]:
         times = [f"{count} times, first in"] if count > 1 else []
         where = " ".join([*times, ", ".join(first.places) or "the file"])
         yield f"{code}: {first.message} ({where})"
+
+
+def _row_warnings(
+    conversations: list[Conversation], job: JobSpec, encoder: ChatEncoder
+) -> Iterator[str]:
+    """Why there are more rows than conversations, where there are."""
+    folded = [len(trained_rows(item, job.cut_targets)) for item in conversations]
+    fed = [len(rows) for rows in _rows_of(conversations, job, encoder)]
+    branches = sum(count - 1 for count in folded if count)
+    if branches:
+        told = "where histories branch or differ, or the same context is answered twice"
+        yield f"separate_rows: {many(branches, 'row')} beyond one a conversation, {told}"
+    if apart := sum(fed) - sum(folded):
+        chat_format = encoder.chat_format
+        yield (
+            f"separate_rows: {many(apart, 'row')} more, since with the {chat_format.name} format "
+            f"{chat_format.depends_on_later}: what an answer would see in one row with later ones "
+            "is not what it sees when it is asked for"
+        )
+
+
+def _rows_of(
+    conversations: list[Conversation], job: JobSpec, encoder: ChatEncoder
+) -> Iterator[list[Row]]:
+    for item in conversations:
+        yield trained_rows(item, job.cut_targets, encoder.chat_format.folds_exactly)
 
 
 def _first_error(report: DatasetReport) -> str:
@@ -117,7 +153,7 @@ def _encoder_of(
     limit = job.hyperparameters.max_seq_length
 
     def encode(conversations: list[Conversation]) -> list[Example]:
-        rows = [row for item in conversations for row in trained_rows(item, job.cut_targets)]
+        rows = [row for rows in _rows_of(conversations, job, encoder) for row in rows]
         examples = [_encode_row(row, encoder, render) for row in rows]
         return [example for example in examples if len(example.input_ids) <= limit]
 
@@ -126,11 +162,20 @@ def _encoder_of(
 
 def _encode_row(row: Row, encoder: ChatEncoder, render: RenderTemplate) -> Example:
     # A forged control token is the one case in which the template's own rendering is wrong.
-    is_plain = not any(find_special_tokens(message.content) for message in row.messages)
-    if is_plain and not encoder.matches_template(row.messages, render):
+    is_plain = not any(encoder.spells_control_token(message.content) for message in row.messages)
+    if is_plain:
+        _prove(row, encoder, render)
+    input_ids, labels = encoder.encode(row)
+    return Example(row.conversation_id, input_ids, labels, len(row.trained), row.messages)
+
+
+def _prove(row: Row, encoder: ChatEncoder, render: RenderTemplate) -> None:
+    try:
+        matches = encoder.matches_template(row.messages, render)
+    except UnsupportedChatTemplate as error:
+        raise UnsupportedChatTemplate(f"conversation {row.conversation_id}: {error}") from error
+    if not matches:
         raise UnsupportedChatTemplate(
             f"conversation {row.conversation_id}: our token ids differ from those of the base "
             f"model's own chat template ({encoder.chat_format.name}); it is not trained"
         )
-    input_ids, labels = encoder.encode(row)
-    return Example(row.conversation_id, input_ids, labels, len(row.trained), row.messages)

@@ -55,6 +55,13 @@ def summed_loss(
     return total
 
 
+def summed_loss_of_logits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The same from logits (B, T, V), for models that do more than a projection to make them."""
+    next_labels = labels[:, 1:].reshape(-1)
+    scored = logits[:, :-1].reshape(-1, logits.shape[-1]).float()
+    return cross_entropy(scored, next_labels, ignore_index=IGNORED_LABEL, reduction="sum")
+
+
 def _chunk_loss(
     hidden: torch.Tensor, targets: torch.Tensor, lm_head: torch.nn.Module
 ) -> torch.Tensor:

@@ -1,10 +1,13 @@
 """TRL's SFTTrainer with a few hooks replaced, each where the original falls short.
 
-- `training_step`: one row of our dataset is a whole optimizer step. Its conversations go through as
-  micro-batches without padding, each loss divided by the supervised tokens of the *step*; so the
-  gradient is that of one big batch, however many conversations it took to fill it.
-- `compute_loss`: supervised positions only, on every device (see `agent.trainer.loss`).
-- `_get_grad_norm`: a norm that is not finite stops the run before the optimizer applies it.
+- `_wrap_model`: a model that gives the summed loss of a micro-batch, in place of upstream's wrapper
+  for several processes (see `agent.trainer.scored_model`).
+- `get_train_dataloader`: one row of our dataset is a whole optimizer step, the same for every
+  process; upstream would deal the rows out.
+- `training_step`: the rows of a step go through as micro-batches without padding, each loss divided
+  by the supervised tokens of the *step*; so the gradient is that of one big batch, however its rows
+  are put together, and a step that ran out of memory can be done again in smaller pieces.
+- `_get_grad_norm`: a step whose loss or gradient is not finite is not applied.
 - `evaluate`: held-out loss as a mean over tokens; upstream averages the means of batches.
 - saving and restoring: our committed checkpoints (see `agent.trainer.checkpoints`).
 
@@ -16,23 +19,37 @@ Everything else - optimizer, schedule, clipping, precision, devices, the loop - 
 from __future__ import annotations
 
 import math
+import random
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch.utils.data import DataLoader
+from transformers import TrainerControl
 from trl import SFTTrainer
 
-from agent.trainer import checkpoints
+from agent.trainer import best_adapter, checkpoints, restore
+from agent.trainer.attention import Attention
 from agent.trainer.batches import Example, TrainingData
-from agent.trainer.failures import NonFinite, is_disk_full
-from agent.trainer.loss import has_plain_head, summed_loss
+from agent.trainer.guards import DivergenceAlert, EarlyStopping, NonFiniteGuard
+from agent.trainer.memory_guard import MemoryGuard
+from agent.trainer.micro_batches import MicroBatch, model_inputs, pack
+from agent.trainer.replicas import Replicas
+from agent.trainer.scored_model import ScoredModel
+from agent.trainer.snapshot import Progress
 from shared import events
+from shared.job_spec import JobSpec
+from shared.lifecycle import Activity, JobStatus
 
-MicroBatch = dict[str, torch.Tensor]
+
+class CheckpointSaver(Protocol):
+    """Who is handed the live objects at the end of a step that is to be saved."""
+
+    def save(self, control: TrainerControl, step: int, **live: Any) -> None: ...
 
 
 class TrainingObserver(Protocol):
@@ -41,25 +58,10 @@ class TrainingObserver(Protocol):
     def write(self, event: events.Event) -> None: ...
 
 
-def micro_batch(example: Example) -> MicroBatch:
-    """One conversation as a batch: `input_ids`, `labels`, `attention_mask`, all (1, T)."""
-    input_ids = torch.tensor([example.input_ids])
-    return {
-        "input_ids": input_ids,
-        "labels": torch.tensor([example.labels]),
-        "attention_mask": torch.ones_like(input_ids),
-    }
-
-
-class StepCollator:
-    """Turns one row of the plan, `{"examples": [...]}`, into the micro-batches of that step."""
-
-    def __init__(self, examples: list[Example]) -> None:
-        self._examples = examples
-
-    def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, list[MicroBatch]]:
-        (row,) = rows
-        return {"micro_batches": [micro_batch(self._examples[i]) for i in row["examples"]]}
+def the_only_row(rows: list[dict[str, list[int]]]) -> dict[str, list[int]]:
+    """Collates nothing: a row of the plan, `{"examples": [...]}`, is a whole step."""
+    (row,) = rows
+    return row
 
 
 def adapter_in_fp32(model: torch.nn.Module) -> None:
@@ -74,103 +76,163 @@ def adapter_in_fp32(model: torch.nn.Module) -> None:
 
 
 class QLoRATrainer(SFTTrainer):
-    """Trains the plan of `data`, tells `observer`, and commits checkpoints into `folder`."""
+    """Trains the plan of `data`, tells `observer`, and hands what is to be saved to `saver`."""
 
     def __init__(
         self,
         *,
         data: TrainingData,
+        job: JobSpec,
+        attention: Attention,
         observer: TrainingObserver,
-        checkpoint_folder: Path,
-        fingerprint: checkpoints.Fingerprint,
-        on_checkpoint: Callable[[Path, int, float], None],
+        checkpoint_folders: Sequence[Path],
+        best_folder: Path,
+        saver: CheckpointSaver | None = None,
+        replicas: Replicas | None = None,
         **kwargs: Any,
     ) -> None:
         self._data = data
+        self._attention = attention
         self._observer = observer
-        self._checkpoint_folder = checkpoint_folder
-        self._fingerprint = fingerprint
-        self._on_checkpoint = on_checkpoint
-        self.progress = checkpoints.Progress()
+        self._checkpoint_folders = checkpoint_folders
+        self._best_folder = best_folder
+        self._saver = saver
+        self._replicas = replicas or Replicas.alone()
+        self._seed = job.hyperparameters.seed
+        self._lengths = [len(example.input_ids) for example in data.train]
+        self._held_out_lengths = [len(example.input_ids) for example in data.held_out]
+        self._non_finite = NonFiniteGuard(job.max_non_finite_steps)
+        self._divergence = DivergenceAlert()
+        self.early_stopping = EarlyStopping(job.early_stopping_patience)
+        self.progress = Progress()
+        self._skip: tuple[str, float] | None = None
         self._step_loss = math.nan
         self._step_began = time.monotonic()
-        super().__init__(data_collator=StepCollator(data.train), **kwargs)
+        super().__init__(data_collator=the_only_row, **kwargs)
         adapter_in_fp32(self.model)
+        self._scored = ScoredModel(self.model, attention, self.accelerator.autocast)
+        pack_limit = job.pack_tokens if attention.packs else 0
+        self.memory = MemoryGuard(self.model, pack_limit, self._warn)
 
     # --- one optimizer step -------------------------------------------------------------------
+
+    def _wrap_model(
+        self,
+        model: torch.nn.Module,
+        training: bool = True,
+        dataloader: DataLoader[Any] | None = None,
+    ) -> torch.nn.Module:
+        return self._scored
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Every step in order, one at a time, without workers: there is nothing to prepare."""
+        return DataLoader(self.train_dataset, batch_size=1, collate_fn=the_only_row)
 
     def training_step(
         self,
         model: torch.nn.Module,
-        inputs: dict[str, list[MicroBatch]],
+        inputs: dict[str, list[int]],
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Forward and backward of every micro-batch; returns the step's loss, a scalar."""
+        """Gradients of a whole step; returns its mean loss over supervised tokens, a scalar."""
         self._step_began = time.monotonic()
-        micro_batches = inputs["micro_batches"]
-        supervised = sum(int((batch["labels"] != -100).sum()) for batch in micro_batches)
+        model.train()
+        rows = inputs["examples"]
+        supervised = sum(self._data.train[row].supervised_tokens for row in rows)
+        own = [rows[i] for i in self._replicas.share([self._lengths[row] for row in rows])]
+        loss = self.memory.with_room(lambda: self._gradients(model, own, supervised))
+        self._remember()
+        self._replicas.add_gradients(self._trained_parameters())
+        self._step_loss = self._replicas.total(loss)
+        is_finite = math.isfinite(self._step_loss)
+        self._skip = None if is_finite else ("loss", self._step_loss)
+        # Upstream's running total would never be rid of a NaN again.
+        return torch.tensor(self._step_loss if is_finite else 0.0, device=self.args.device)
+
+    def _gradients(self, model: torch.nn.Module, rows: list[int], supervised: int) -> float:
+        """Forward and backward of this process's rows, from no gradients at all; their loss."""
+        model.zero_grad()
         loss = torch.zeros((), device=self.args.device)
-        for batch in micro_batches:
-            loss += super().training_step(model, batch, num_items_in_batch=supervised)
-        self._require_finite("loss", loss.item(), loss=loss.item())
-        self._step_loss = loss.item()
-        return loss
+        step = self.state.global_step + 1
+        for rows_together in pack(rows, self._lengths, self.memory.pack_limit):
+            self._seed_dropout(step, rows_together)
+            examples = [self._data.train[row] for row in rows_together]
+            loss += self._loss_with_gradients(model, rows_together, examples, supervised)
+        return loss.item()
+
+    def _loss_with_gradients(
+        self,
+        model: torch.nn.Module,
+        rows: MicroBatch,
+        examples: list[Example],
+        supervised: int,
+    ) -> torch.Tensor:
+        self.memory.enter(rows, sum(len(example.input_ids) for example in examples))
+        inputs = model_inputs(examples).to(self.args.device)
+        with self.memory.saved_activations():
+            loss = self.compute_loss(model, inputs, num_items_in_batch=supervised)
+            self.accelerator.backward(loss)
+        return loss.detach()
 
     def compute_loss(
         self,
         model: torch.nn.Module,
-        inputs: MicroBatch,
+        inputs: Any,
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Summed loss of a micro-batch over `num_items_in_batch`, a scalar in nats."""
-        base = self.model.get_base_model()
-        if return_outputs or num_items_in_batch is None or not has_plain_head(base.config):
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        # Accelerate puts autocast around the model's own forward, which is not called here.
-        with self.accelerator.autocast():
-            backbone = base.base_model(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                use_cache=False,
-            )
-            loss = summed_loss(
-                backbone.last_hidden_state, inputs["labels"], base.get_output_embeddings()
-            )
-        return loss / num_items_in_batch
+        return model(inputs) / num_items_in_batch
+
+    def _seed_dropout(self, step: int, rows: MicroBatch) -> None:
+        """Dropout follows from step and rows: whatever was interrupted, done again, or shared."""
+        torch.manual_seed(random.Random(f"{self._seed}:{step}:{rows}").getrandbits(63))
+
+    def _trained_parameters(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def _get_grad_norm(
         self, model: torch.nn.Module, grad_norm: torch.Tensor | float | None = None
     ) -> float:
+        """The norm before clipping; where loss or norm is not finite, no gradient is left."""
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
-        self._require_finite("grad_norm", norm, loss=self._step_loss, grad_norm=norm)
+        if self._skip is None and not math.isfinite(norm):
+            self._skip = ("grad_norm", norm)
+        if self._skip is None:
+            self._non_finite.passed()
+            return norm
+        # An optimizer passes over parameters without a gradient: neither they nor its state change.
+        model.zero_grad(set_to_none=True)
+        name, value = self._skip
+        step = self.state.global_step + 1
+        if self._non_finite.is_last:
+            self._report_step(step, self._get_learning_rate(), self._step_loss, norm)
+        self._warn(self._non_finite.skipped(name, value, step))
         return norm
-
-    def _require_finite(self, name: str, value: float, **numbers: float) -> None:
-        """Show the raw value and stop, before the optimizer applies it."""
-        if not math.isfinite(value):
-            number = self.state.global_step + 1
-            self._report_step(number, self._get_learning_rate(), **numbers)
-            raise NonFinite(name, value, number)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Called once after every optimizer step, and at the end with totals we do not use."""
         if "loss" in logs:
-            self._report_step(
-                self.state.global_step,
-                logs["learning_rate"],
-                loss=logs["loss"],
-                grad_norm=logs["grad_norm"],
-            )
-            self.progress.final_loss = logs["loss"]
+            step = self.state.global_step
+            self._report_step(step, logs["learning_rate"], self._step_loss, logs["grad_norm"])
+            if self._skip is None:
+                self.progress.final_loss = self._step_loss
+                alert = self._divergence.after_step(step, self._step_loss)
+                if alert:
+                    self._warn(alert)
         super().log(logs, start_time)
 
+    def _warn(self, message: str) -> None:
+        print(message, flush=True)
+        self._observer.write(events.LogLine(level="warning", message=message))
+
     def _report_step(
-        self, number: int, learning_rate: float, *, loss: float, grad_norm: float | None = None
+        self, number: int, learning_rate: float, loss: float, grad_norm: float | None
     ) -> None:
         step = self._data.steps[number - 1]
         examples = [self._data.train[index] for index in step.examples]
-        print(f"step {number}/{len(self._data.steps)}  loss {loss:.4f}", flush=True)
+        if self._replicas.is_first:
+            print(f"step {number}/{len(self._data.steps)}  loss {loss:.4f}", flush=True)
         self._observer.write(
             events.Metrics(
                 step=number,
@@ -191,71 +253,110 @@ class QLoRATrainer(SFTTrainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Mean loss over the supervised tokens of the held-out examples, in nats."""
-        total = sum(example.supervised_tokens for example in self._data.held_out)
-        was_training = self.model.training
-        self.model.eval()
-        loss = 0.0
-        with torch.no_grad(), self.compute_loss_context_manager():
-            for example in self._data.held_out:
-                batch = self._prepare_inputs(micro_batch(example))
-                loss += self.compute_loss(self.model, batch, num_items_in_batch=total).item()
-        self.model.train(was_training)
         step = self.state.global_step
+        self._enter(Activity.EVALUATING)
+        was_training = self._scored.training
+        self._scored.eval()
+        own = self._replicas.share(self._held_out_lengths)
+        loss = self._replicas.total(self.memory.with_room(lambda: self._held_out_loss(own)))
+        self._scored.train(was_training)
+        self._enter(Activity.TRAINING)
         self.progress.eval_loss = loss
         if step == 0:
             self.progress.base_eval_loss = loss
+        else:
+            self._stop_early(step, loss)
         self._observer.write(
             events.Evaluation(
                 step=step,
                 epoch=self._data.steps[step - 1].epoch_end if step else 0.0,
-                supervised_tokens=total,
+                supervised_tokens=self._data.held_out_tokens,
                 **events.finite(loss=loss),
             )
         )
         return {"eval_loss": loss}
 
+    def _stop_early(self, step: int, loss: float) -> None:
+        """End the run here where held-out loss has stopped falling, and the job asks for that."""
+        early = self.early_stopping
+        if early.patience is None:
+            return
+        if early.after_evaluation(step, loss) and self._replicas.is_first:
+            checkpoints.with_room(
+                self._checkpoint_folders,
+                lambda: best_adapter.keep(self._best_folder, self.model, step, loss),
+            )
+        if early.is_over:
+            self._warn(
+                f"early stopping: no held-out loss below {early.best_loss:.4f} of step "
+                f"{early.best_step} in {early.without_better} evaluations; the adapter of that "
+                "step is kept"
+            )
+            # Looked at by upstream's loop as soon as this evaluation is over.
+            self.control.should_save = self.control.should_training_stop = True
+        self._remember()
+
+    def _remember(self) -> None:
+        self.progress.guards = {
+            "memory": self.memory.measures,
+            "early_stopping": asdict(self.early_stopping),
+        }
+
+    def _recall(self) -> None:
+        """The opposite of `_remember`; what the job asks for today holds."""
+        guards = self.progress.guards
+        self.memory.restore(guards.get("memory", {}))
+        told = {**guards.get("early_stopping", {}), "patience": self.early_stopping.patience}
+        self.early_stopping = EarlyStopping(**told)
+
+    def _held_out_loss(self, rows: Sequence[int]) -> float:
+        """This process's share of the mean."""
+        loss, supervised = 0.0, self._data.held_out_tokens
+        with torch.no_grad():
+            for rows_together in pack(rows, self._held_out_lengths, self.memory.pack_limit):
+                examples = [self._data.held_out[row] for row in rows_together]
+                self.memory.enter(
+                    rows_together, sum(self._held_out_lengths[r] for r in rows_together)
+                )
+                inputs = model_inputs(examples).to(self.args.device)
+                loss += (self._scored(inputs) / supervised).item()
+        return loss
+
+    def _enter(self, activity: Activity) -> None:
+        self._observer.write(events.StageEntered(status=JobStatus.TRAINING, activity=activity))
+
     # --- checkpoints --------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        began = time.monotonic()
-        step = self.state.global_step
-        try:
-            directory = checkpoints.with_room(self._checkpoint_folder, self._commit_checkpoint)
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            # The run is worth more than one checkpoint: the last committed one still stands.
-            message = f"checkpoint of step {step} not saved, the disk is full: {error}"
-            self._observer.write(events.LogLine(level="error", message=message))
+        if self._saver is None or not self._replicas.is_first:
             return
-        self._on_checkpoint(directory, step, time.monotonic() - began)
-
-    def _commit_checkpoint(self) -> Path:
-        step = self.state.global_step
-        return checkpoints.save(
-            self._checkpoint_folder,
-            step,
+        self._saver.save(
+            self.control,
+            self.state.global_step,
             model=self.model,
             optimizer=self.optimizer,
             scheduler=self.lr_scheduler,
             progress=self.progress,
             trainer_state=asdict(replace(self.state, log_history=[])),
-            fingerprint=self._fingerprint,
         )
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
     ) -> None:
-        checkpoints.restore_parameters(Path(resume_from_checkpoint), self.model)
-        self.progress = checkpoints.read_progress(Path(resume_from_checkpoint))
+        directory = Path(resume_from_checkpoint)
+        restore.restore_parameters(directory, self.model)
+        self.progress = restore.read_progress(directory)
+        self._recall()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            checkpoints.restore_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
+        if checkpoint is None:
+            return
+        if not restore.restore_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler):
+            self._warn("the checkpoint is of another optimizer: this one begins without a state")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            checkpoints.restore_generators(Path(checkpoint))
+            restore.restore_generators(Path(checkpoint))
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         """bf16 needs no gradient scaler."""

@@ -7,58 +7,63 @@ goes on from the newest of them with the same numbers.
 from __future__ import annotations
 
 import math
-import signal
-import time
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from types import FrameType
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from transformers import (
+    PreTrainedModel,
     PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
     set_seed,
 )
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig
 
 from agent.run_directory import AttemptDirectory, AttemptSpec, checkpoint_step
-from agent.trainer import checkpoints
-from agent.trainer.adapter import RunResult, package_versions, save_adapter, text_sha256
+from agent.trainer import best_adapter, checkpoints
+from agent.trainer.adapter import answers_as_published, package_versions, save_adapter
+from agent.trainer.attention import SDPA_ROWS, Attention, choose_attention
 from agent.trainer.base_model import (
     QUANTIZATION,
+    BaseModelLocation,
     backend,
     compute_dtype,
+    load_config,
     load_quantized,
     load_tokenizer,
     locate,
     template_renderer,
 )
 from agent.trainer.batches import TrainingData, prepare
+from agent.trainer.checkpoint_disk import CheckpointDisk
+from agent.trainer.checkpoint_exchange import agree_on_checkpoint
+from agent.trainer.checkpoint_schedule import CheckpointSchedule
+from agent.trainer.checkpoint_writer import CheckpointWriter
 from agent.trainer.event_writer import EventWriter
 from agent.trainer.failures import Terminated
+from agent.trainer.fingerprint import fingerprint_of
+from agent.trainer.micro_batches import pack
+from agent.trainer.model_card import RunResult
 from agent.trainer.qlora_trainer import QLoRATrainer
+from agent.trainer.replica_check import ReplicaCheck
+from agent.trainer.replica_process import require_same_job
+from agent.trainer.replicas import Replicas
+from agent.trainer.resume import checkpoint_folders, find_checkpoint
+from agent.trainer.snapshot import SnapshotTaker
+from agent.trainer.stop_signals import StopSignals
 from shared import events, manifest
 from shared.chat_format import choose_chat_format
-from shared.dataset.step_plan import Step
-from shared.errors import DatasetChanged
+from shared.errors import DatasetChanged, InvalidJobSpec
+from shared.job_spec import JobSpec
 from shared.lifecycle import Activity, JobStatus, StopReason
-
-CHECKPOINT_SHARE = 0.02
-"""Saving may cost this share of the training time where no interval is given."""
-
-CHECKPOINTS_KEPT = 3
 
 MAX_GRAD_NORM = 1.0
 
 
-def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None:
+def train(
+    directory: AttemptDirectory, writer: EventWriter, replicas: Replicas
+) -> StopReason | None:
     """Run the attempt; returns a reason to stop here, or None once the adapter is committed.
 
     Raises:
@@ -67,9 +72,19 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
         NonFinite: loss or gradient is NaN or infinite; the last good checkpoint is kept.
         Terminated: SIGTERM arrived while training.
     """
+    with StopSignals(writer) as signals:
+        stop = run(directory, writer, replicas, signals)
+    if signals.terminated:
+        raise Terminated("SIGTERM; the last step is saved")
+    return stop
+
+
+def run(
+    directory: AttemptDirectory, writer: EventWriter, replicas: Replicas, signals: StopSignals
+) -> StopReason | None:
+    """See `train`."""
     spec = directory.read_spec()
     job = spec.job
-    interrupt = Interrupt()
     disable_progress_bar()
 
     # The training file, exactly the bytes that were checked before the start.
@@ -78,6 +93,9 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
         raise DatasetChanged(f"{job.dataset.file_name}: is not the file that was checked")
     enter(writer, JobStatus.PREPROCESSING, Activity.PREPARING_MODEL, job.base_model)
     location = locate(job.base_model, job.base_model_revision, spec.models_directory)
+    # Not before a model of ours is built: from here on the first replica alone would save it.
+    replicas.meet()
+    require_same_job(replicas, spec)
     tokenizer = load_tokenizer(location)
     render = template_renderer(tokenizer)
     encoder = choose_chat_format(backend(tokenizer), render)
@@ -87,45 +105,89 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
 
     # The model: NF4 base, LoRA on top, parameters of the adapter in fp32.
     enter(writer, JobStatus.PREPROCESSING, Activity.LOADING_MODEL, location.name_or_path)
-    model = load_quantized(location)
-    fingerprint = describe_run(spec, text_sha256(str(tokenizer.chat_template)))
+    model, attention = load_for_training(location, job)
+    fingerprint = fingerprint_of(
+        spec,
+        data,
+        location,
+        tokenizer_json=backend(tokenizer).to_str(),
+        chat_template=str(tokenizer.chat_template),
+        optim=optimizer_name(spec),
+        versions=package_versions(),
+    )
+    conditions = {
+        "attention": attention.implementation,
+        "pack_tokens": job.pack_tokens if attention.packs else 0,
+        "device": device_name(),
+        "processes": replicas.count,
+    }
+    checkpoint_facts = {"fingerprint": fingerprint, "conditions": conditions}
+
+    # Checkpoints: a snapshot at the end of a step, written by a thread.
+    disk = CheckpointDisk(
+        checkpoint_folders(directory),
+        writer,
+        kept=job.checkpoints_kept,
+        floor_bytes=job.disk_floor_bytes,
+        facts=checkpoint_facts,
+    )
+    taker = SnapshotTaker()
+    checkpoint_writer = CheckpointWriter(disk.commit, taker.give_back)
     has_held_out = bool(data.held_out)
-    saver = CheckpointSchedule(directory, writer, spec, data.steps, has_held_out, interrupt)
+    saver = CheckpointSchedule(
+        job, data.steps, has_held_out, signals, replicas, checkpoint_writer, disk, taker
+    )
     set_seed(job.hyperparameters.seed)
     trainer = QLoRATrainer(
         data=data,
+        job=job,
+        attention=attention,
         observer=writer,
-        checkpoint_folder=directory.checkpoints_path,
-        fingerprint=fingerprint,
-        on_checkpoint=saver.committed,
+        checkpoint_folders=checkpoint_folders(directory),
+        best_folder=directory.best_path,
+        saver=saver,
+        replicas=replicas,
         model=model,
         args=training_arguments(directory, spec, len(data.steps)),
         train_dataset=Dataset.from_list([{"examples": list(step.examples)} for step in data.steps]),
         processing_class=tokenizer,
         peft_config=lora_config(spec),
-        callbacks=[saver],
+        callbacks=[saver, ReplicaCheck(replicas)],
     )
     trainer.remove_callback(PrinterCallback)
-    facts = run_facts(spec, data, trainer)
+    facts = run_facts(spec, data, trainer, attention).model_copy(
+        update={"processes": replicas.count}
+    )
     writer.write(facts)
     enter(writer, JobStatus.MODEL_LOADED, Activity.TRAINING)
 
     # The newest checkpoint that verifies, of this attempt or an earlier one.
-    folders = [attempt.checkpoints_path for attempt in (directory, *directory.earlier())]
-    resume_from, refused = checkpoints.newest_valid(folders, fingerprint)
-    for path, reason in refused:
-        writer.write(events.CheckpointRefused(path=str(path), reason=reason))
+    replicas.wait_for_all()
+    resume_from = None
+    if replicas.is_first:
+        resume_from = find_checkpoint(directory, job, checkpoint_facts, len(data.steps), writer)
+    resume_from = agree_on_checkpoint(replicas, resume_from, directory.checkpoints_path)
     if resume_from is not None:
         step = checkpoint_step(resume_from.name) or 0
+        disk.last_step = step
         writer.write(events.Resumed(step=step, path=str(resume_from)))
 
     enter(writer, JobStatus.TRAINING, Activity.TRAINING)
     trainer.args.eval_on_start = has_held_out and resume_from is None and not job.dry_run
-    trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    with checkpoint_writer:
+        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    if signals.terminated:
+        raise Terminated(saver.what_stands())
     if job.dry_run:
         return StopReason.DRY_RUN_PASSED
-    if interrupt.terminated and trainer.state.global_step < len(data.steps):
-        raise Terminated(f"SIGTERM; checkpoint at step {trainer.state.global_step} committed")
+
+    if not replicas.is_first:
+        return None
+
+    if trainer.early_stopping.is_over:
+        kept = [attempt.best_path for attempt in (directory, *directory.earlier())]
+        best_adapter.restore(kept, trainer.model, trainer.early_stopping.best_step)
+        trainer.progress.eval_loss = trainer.early_stopping.best_loss
 
     enter(writer, JobStatus.TRAINING, Activity.SAVING_ADAPTER)
     assert isinstance(trainer.model, PeftModel)
@@ -135,9 +197,10 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
         chat_format=encoder.chat_format.name,
         chat_template_sha256=fingerprint["chat_template_sha256"],
     )
+    answers = answers_as_published(trainer.model, tokenizer, data, encoder)
     saved = checkpoints.with_room(
-        directory.checkpoints_path,
-        partial(save_adapter, directory.adapter_path, trainer.model, tokenizer, spec, result),
+        checkpoint_folders(directory),
+        partial(save_adapter, directory, trainer.model, tokenizer, spec, result, answers),
     )
     writer.write(
         events.AdapterSaved(
@@ -152,6 +215,25 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason | None
 def enter(writer: EventWriter, status: JobStatus, activity: Activity, detail: str = "") -> None:
     """Say what comes next."""
     writer.write(events.StageEntered(status=status, activity=activity, detail=detail))
+
+
+def load_for_training(
+    location: BaseModelLocation, job: JobSpec
+) -> tuple[PreTrainedModel, Attention]:
+    """The base model with the job's attention; `auto` goes on without kernels that cannot be had.
+
+    Raises:
+        InvalidJobSpec: the attention that the job asks for cannot be had.
+    """
+    attention = choose_attention(job.attention, load_config(location))
+    try:
+        return load_quantized(location, attention.implementation), attention
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0]
+        if job.attention != "auto":
+            raise InvalidJobSpec(f"attention = {job.attention!r}: {reason}") from error
+    attention = Attention(SDPA_ROWS, True, f"packed; {attention.implementation}: {reason}")
+    return load_quantized(location, attention.implementation), attention
 
 
 # --- from the public names to the upstream libraries' names -----------------------------------
@@ -214,25 +296,15 @@ def optimizer_name(spec: AttemptSpec) -> str:
     return "paged_adamw_8bit" if torch.cuda.is_available() else "adamw_torch"
 
 
-def describe_run(spec: AttemptSpec, chat_template_sha256: str) -> checkpoints.Fingerprint:
-    """What must be the same for a checkpoint to continue this run bit for bit."""
-    job = spec.job
-    return {
-        "dataset_sha256": job.dataset.sha256,
-        "base_model": job.base_model,
-        "base_model_revision": job.base_model_revision,
-        "chat_template_sha256": chat_template_sha256,
-        "hyperparameters": job.hyperparameters.model_dump(mode="json"),
-        "cut_targets": job.cut_targets,
-        "over_long": job.over_long,
-        "optim": optimizer_name(spec),
-        "versions": package_versions(),
-    }
+def device_name() -> str:
+    """The GPU's name, or `cpu`."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def run_facts(spec: AttemptSpec, data: TrainingData, trainer: QLoRATrainer) -> events.RunFacts:
+def run_facts(
+    spec: AttemptSpec, data: TrainingData, trainer: QLoRATrainer, attention: Attention
+) -> events.RunFacts:
     """What is about to be trained, counted from the encoded examples and the model itself."""
-    on_cuda = torch.cuda.is_available()
     return events.RunFacts(
         conversations=len({example.conversation_id for example in data.train}),
         held_out_conversations=len({example.conversation_id for example in data.held_out}),
@@ -243,104 +315,17 @@ def run_facts(spec: AttemptSpec, data: TrainingData, trainer: QLoRATrainer) -> e
         trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         base_model=spec.job.base_model,
         base_model_revision=spec.job.base_model_revision,
-        device=torch.cuda.get_device_name() if on_cuda else "cpu",
+        device=device_name(),
         optim=optimizer_name(spec),
         quantization=f"{QUANTIZATION}, {str(compute_dtype()).removeprefix('torch.')} compute",
         versions=package_versions(),
+        attention=str(attention),
+        micro_batch_tokens=longest_micro_batch(data, trainer.memory.pack_limit),
     )
 
 
-# --- when to save, and when to stop -----------------------------------------------------------
-
-
-class Interrupt:
-    """Signals that ask for something at the end of the current step."""
-
-    def __init__(self) -> None:
-        self.terminated = False
-        self.wants_checkpoint = False
-        signal.signal(signal.SIGUSR1, self._on_checkpoint)
-
-    def catch_sigterm(self) -> None:
-        """From here on SIGTERM finishes the step and saves; before, it just ends the process."""
-        signal.signal(signal.SIGTERM, self._on_terminate)
-
-    def _on_terminate(self, number: int, frame: FrameType | None) -> None:
-        self.terminated = True
-
-    def _on_checkpoint(self, number: int, frame: FrameType | None) -> None:
-        self.wants_checkpoint = True
-
-
-@dataclass
-class CheckpointSchedule(TrainerCallback):
-    """Decides after each step: save, evaluate, stop. Knows nothing of how that is done."""
-
-    directory: AttemptDirectory
-    writer: EventWriter
-    spec: AttemptSpec
-    steps: list[Step]
-    has_held_out: bool
-    interrupt: Interrupt
-    save_cost_s: float = 0.0
-    last_saved_at: float = 0.0
-
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
-        self.interrupt.catch_sigterm()
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
-        is_last = state.global_step == len(self.steps)
-        if self.spec.job.dry_run:
-            return
-        ends_epoch = self.steps[state.global_step - 1].epoch_end.is_integer()
-        # Over no conversations at all, a loss of 0 would come out.
-        control.should_evaluate = self.has_held_out and ends_epoch
-        control.should_save = is_last or self._is_due(state.global_step)
-        control.should_training_stop = is_last or self.interrupt.terminated
-
-    def on_epoch_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
-        # Upstream looks at the flags again here; the last step has already done both.
-        control.should_evaluate = control.should_save = False
-
-    def _is_due(self, step: int) -> bool:
-        if self.interrupt.terminated or self.interrupt.wants_checkpoint:
-            return True
-        if self.spec.job.checkpoint_interval_steps is not None:
-            return step % self.spec.job.checkpoint_interval_steps == 0
-        since_last_s = time.monotonic() - self.last_saved_at
-        return self.save_cost_s <= CHECKPOINT_SHARE * since_last_s
-
-    def committed(self, path: Path, step: int, seconds: float) -> None:
-        """A checkpoint is on the disk: say so, and let the oldest go."""
-        self.save_cost_s = seconds
-        self.last_saved_at = time.monotonic()
-        self.interrupt.wants_checkpoint = False
-        size_bytes = sum(entry.stat().st_size for entry in path.iterdir())
-        self.writer.write(
-            events.CheckpointCommitted(
-                step=step,
-                path=str(path),
-                manifest_sha256=manifest.manifest_sha256(path),
-                size_bytes=size_bytes,
-                seconds=seconds,
-            )
-        )
-        checkpoints.prune(path.parent, keep=CHECKPOINTS_KEPT)
+def longest_micro_batch(data: TrainingData, pack_limit: int) -> int:
+    """Tokens of the longest micro-batch of the run."""
+    lengths = [len(example.input_ids) for example in data.train]
+    packs = [rows for step in data.steps for rows in pack(step.examples, lengths, pack_limit)]
+    return max(sum(lengths[row] for row in rows) for rows in packs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,18 @@ def attempts_in(folder: Path, models_directory: Path, short_dataset: Path) -> Ma
         return attempt
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, models_directory: Path, short_dataset: Path
+) -> AttemptDirectory:
+    """An attempt with its adapter, not yet verified; for reading only."""
+    from tests.agent.trainer.in_process import train_here
+
+    make = attempts_in(tmp_path_factory.mktemp("trained"), models_directory, short_dataset)
+    attempt = make("trained-job")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Inside transformers and peft, about each other.
+        assert train_here(attempt, patch) is None
+    return attempt

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agent.run_directory import AttemptDirectory
 from shared import events
@@ -22,11 +22,15 @@ def next_attempt(attempt: AttemptDirectory) -> AttemptDirectory:
     return following
 
 
-def start_trainer(attempt: AttemptDirectory) -> subprocess.Popen[bytes]:
+def start_trainer(
+    attempt: AttemptDirectory,
+    program: Sequence[str] = ("-m", "agent.trainer"),
+    arguments: Sequence[str] = (),
+) -> subprocess.Popen[bytes]:
     """The real trainer process, its output in the attempt's log."""
     with attempt.log_path.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "agent.trainer", str(attempt.path)],
+            [sys.executable, "-P", *program, str(attempt.path), *arguments],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent.run_directory import AttemptDirectory
+from agent.run_directory import AttemptDirectory, checkpoint_name
 from agent.trainer import __main__ as trainer_process
-from agent.trainer.qlora_trainer import QLoRATrainer
+from agent.trainer.checkpoint_disk import CheckpointDisk
+from agent.trainer.snapshot import Snapshot
 from shared import events, manifest
 from shared.lifecycle import StopReason
 from tests.agent.trainer.conftest import MakeAttempt
+from tests.agent.trainer.in_process import spoil_steps, train_here
 from tests.agent.trainer.running import finish_of, metrics_by_step, read_events
 
 pytestmark = [
@@ -36,32 +38,14 @@ def signals_stay_as_they_are() -> object:
         signal.signal(number, handler)
 
 
-def train_here(attempt: AttemptDirectory, monkeypatch: pytest.MonkeyPatch) -> int | None:
-    """Exit code of the training phase in this process; None where it would go on to verify."""
-
-    class WouldVerify(BaseException):
-        pass
-
-    def execv(path: str, command: list[str]) -> None:
-        raise WouldVerify
-
-    monkeypatch.setattr("os.execv", execv)
-    try:
-        return trainer_process.main([str(attempt.path)])
-    except WouldVerify:
-        return None
+def warnings_of(attempt: AttemptDirectory) -> list[str]:
+    return [e.message for e in read_events(attempt) if isinstance(e, events.LogLine)]
 
 
-def spoil_step(monkeypatch: pytest.MonkeyPatch, step: int, spoil: object) -> None:
-    """From optimizer step `step` on, the loss is what `spoil` makes of it."""
-    honest = QLoRATrainer.compute_loss
-
-    def compute_loss(self: QLoRATrainer, *args: object, **kwargs: object) -> torch.Tensor:
-        loss = honest(self, *args, **kwargs)  # type: ignore[arg-type]
-        training = self.model.training and self.state.global_step + 1 >= step
-        return spoil(loss) if training else loss  # type: ignore[operator]
-
-    monkeypatch.setattr(QLoRATrainer, "compute_loss", compute_loss)
+def parameters_of(attempt: AttemptDirectory, step: int) -> bytes:
+    """The adapter as the checkpoint of this step has it."""
+    folder = attempt.checkpoints_path / checkpoint_name(step)
+    return (folder / "parameters.safetensors").read_bytes()
 
 
 def committed_steps(attempt: AttemptDirectory) -> list[int]:
@@ -69,20 +53,34 @@ def committed_steps(attempt: AttemptDirectory) -> list[int]:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_shown_and_stops_the_run_before_it_is_applied(
+def test_losses_that_are_not_finite_are_shown_not_applied_and_end_the_run_at_the_limit(
     make_attempt: MakeAttempt, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    attempt = make_attempt()
-    spoil_step(monkeypatch, 3, lambda loss: loss * value)
+    attempt = make_attempt(max_non_finite_steps=2)
+    spoil_steps(monkeypatch, lambda loss: loss * value, first=3)
     assert train_here(attempt, monkeypatch) == 3
     finish = finish_of(attempt)
     assert finish.stop_reason is StopReason.NON_FINITE
-    assert finish.detail == f"loss is {value} at step 3; the step was not applied"
-    metrics = metrics_by_step(attempt)[3]
-    assert metrics.loss is None
-    assert metrics.non_finite == ("loss",)
-    assert committed_steps(attempt) == [1, 2]
-    manifest.verify(attempt.checkpoints_path / "step-00000002")
+    assert finish.detail == (
+        f"loss is {value} at step 4, the 2. in a row; the step was not applied"
+    )
+    for step in (3, 4):
+        metrics = metrics_by_step(attempt)[step]
+        assert metrics.loss is None
+        assert "loss" in metrics.non_finite
+    assert parameters_of(attempt, 3) == parameters_of(attempt, 2) != parameters_of(attempt, 1)
+
+
+def test_a_single_step_that_is_not_finite_is_passed_over(
+    make_attempt: MakeAttempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = make_attempt(checkpoints_kept=9)
+    spoil_steps(monkeypatch, lambda loss: loss * math.nan, first=2, last=2)
+    assert train_here(attempt, monkeypatch) is None
+    metrics = metrics_by_step(attempt)
+    assert [metrics[step].loss is None for step in (1, 2, 3)] == [False, True, False]
+    assert "step 2 is not applied: loss is nan (1 of at most 3 in a row)" in warnings_of(attempt)
+    assert parameters_of(attempt, 2) == parameters_of(attempt, 1) != parameters_of(attempt, 3)
 
 
 def test_where_nothing_is_held_out_no_held_out_loss_is_told(
@@ -98,7 +96,7 @@ def test_where_nothing_is_held_out_no_held_out_loss_is_told(
 def test_a_gradient_that_is_not_finite_stops_the_run_too(
     make_attempt: MakeAttempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt = make_attempt()
+    attempt = make_attempt(max_non_finite_steps=1)
 
     class Poison(torch.autograd.Function):
         @staticmethod
@@ -109,26 +107,11 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(
         def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
             return gradient * math.nan
 
-    spoil_step(monkeypatch, 2, Poison.apply)
+    spoil_steps(monkeypatch, Poison.apply, first=2)
     assert train_here(attempt, monkeypatch) == 3
     assert finish_of(attempt).detail.startswith("grad_norm is nan at step 2")
     assert metrics_by_step(attempt)[2].non_finite == ("grad_norm",)
     assert metrics_by_step(attempt)[2].loss is not None
-
-
-def test_out_of_memory_is_told_apart(
-    make_attempt: MakeAttempt, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempt = make_attempt()
-
-    def run_out(loss: torch.Tensor) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-    spoil_step(monkeypatch, 2, run_out)
-    assert train_here(attempt, monkeypatch) == 3
-    assert finish_of(attempt).stop_reason is StopReason.OUT_OF_MEMORY
-    assert "2.00 GiB" in finish_of(attempt).detail
-    assert committed_steps(attempt) == [1]
 
 
 def test_a_file_that_changed_after_the_check_is_not_trained(
@@ -165,19 +148,19 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
     make_attempt: MakeAttempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt = make_attempt()
-    honest = QLoRATrainer._save_checkpoint
+    honest = CheckpointDisk.commit
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def save_on_a_full_disk(self: QLoRATrainer, *args: object) -> None:
+    def commit_to_a_full_disk(self: CheckpointDisk, snapshot: Snapshot) -> None:
         # A real limit of the kernel: writes past 100 kB fail, as on a full disk.
-        if self.state.global_step == 3:
+        if snapshot.step == 3:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))
         try:
-            honest(self, *args)  # type: ignore[arg-type]
+            honest(self, snapshot)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 
-    monkeypatch.setattr(QLoRATrainer, "_save_checkpoint", save_on_a_full_disk)
+    monkeypatch.setattr(CheckpointDisk, "commit", commit_to_a_full_disk)
     assert train_here(attempt, monkeypatch) is None
     last = max(metrics_by_step(attempt))
     assert committed_steps(attempt) == [step for step in range(1, last + 1) if step != 3]
