@@ -11,11 +11,14 @@ Needs the `tokenizers` library only, never torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tokenizers import Tokenizer
 
+from shared.chat_formats.base import ChatFormat, Segment
+from shared.chat_formats.known import CHAT_FORMATS, likely_formats
 from shared.dataset.conversation import Message
 from shared.dataset.folding import Row
 from shared.errors import UnsupportedChatTemplate
@@ -24,17 +27,20 @@ from shared.token_text import Token, raw_of_tokens, texts_of_raw
 IGNORED_LABEL = -100
 """Label of a token that carries no loss (`ignore_index` of torch's cross-entropy)."""
 
-RenderTemplate = Callable[[Sequence[Message]], list[int]]
-"""The tokenizer's own template: token ids of messages, without a generation prompt."""
 
+class RenderTemplate(Protocol):
+    """The tokenizer's own template."""
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of a rendered row. `trained_from` counts characters; None: nothing is trained."""
+    source: str
+    """Its text; empty where that is not known."""
 
-    text: str
-    is_special: bool = False
-    trained_from: int | None = None
+    def __call__(self, messages: Sequence[Message], *, is_prompt: bool = False) -> list[int]:
+        """Token ids of messages, up to where an answer begins if `is_prompt`.
+
+        Raises:
+            UnsupportedChatTemplate: the template refuses these messages.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,95 +57,10 @@ class TokenCounts:
         return sum(self.messages)
 
 
-@dataclass(frozen=True, slots=True)
-class ChatFormat:
-    """How one family of chat templates writes a message down."""
-
-    name: str
-    begin: str
-    """Special token before the first message; empty for none."""
-    before_role: str
-    after_role: str
-    """Special token after the role; empty where only `header_end` parts role and content."""
-    header_end: str
-    """Plain text between the role and the content."""
-    end_of_turn: str
-    after_turn: str
-    """Plain text after the end of a turn."""
-    strips_content: bool
-
-    @property
-    def special_tokens(self) -> list[str]:
-        """The control tokens that a tokenizer must have."""
-        named = (self.begin, self.before_role, self.after_role, self.end_of_turn)
-        return [token for token in named if token]
-
-    def segments(self, row: Row) -> list[Segment]:
-        """The row's segments, in order; the end of a trained turn is trained with its content."""
-        begin = [Segment(self.begin, is_special=True)] if self.begin else []
-        return begin + [piece for pieces in self.message_segments(row) for piece in pieces]
-
-    def message_segments(self, row: Row) -> list[list[Segment]]:
-        """The segments of each message, without what stands before the first one."""
-        return [
-            self._message(message, is_trained=index in row.trained)
-            for index, message in enumerate(row.messages)
-        ]
-
-    def generation_prompt(self) -> list[Segment]:
-        """What stands before an answer that is still to be generated."""
-        return self._header("assistant", content="", is_trained=False)
-
-    def _message(self, message: Message, is_trained: bool) -> list[Segment]:
-        content = message.content.strip() if self.strips_content else message.content
-        end = Segment(self.end_of_turn, is_special=True, trained_from=0 if is_trained else None)
-        after = [Segment(self.after_turn)] if self.after_turn else []
-        return [*self._header(message.role, content, is_trained), end, *after]
-
-    def _header(self, role: str, content: str, is_trained: bool) -> list[Segment]:
-        before = Segment(self.before_role, is_special=True)
-        if self.after_role:
-            trained_from = len(self.header_end) if is_trained else None
-            return [
-                before,
-                Segment(role),
-                Segment(self.after_role, is_special=True),
-                Segment(self.header_end + content, trained_from=trained_from),
-            ]
-        header = role + self.header_end
-        return [before, Segment(header + content, trained_from=len(header) if is_trained else None)]
-
-
-LLAMA_3 = ChatFormat(
-    name="llama-3",
-    begin="<|begin_of_text|>",
-    before_role="<|start_header_id|>",
-    after_role="<|end_header_id|>",
-    header_end="\n\n",
-    end_of_turn="<|eot_id|>",
-    after_turn="",
-    strips_content=True,
-)
-"""Meta-Llama-3-Instruct's template (tokenizer_config.json of the model, April 2024)."""
-
-CHATML = ChatFormat(
-    name="chatml",
-    begin="",
-    before_role="<|im_start|>",
-    after_role="",
-    header_end="\n",
-    end_of_turn="<|im_end|>",
-    after_turn="\n",
-    strips_content=False,
-)
-"""ChatML as Qwen and SmolLM2 use it."""
-
-CHAT_FORMATS = (LLAMA_3, CHATML)
-
 _PROBE = (
-    Message("system", "You are a guide — kind, ½ brisk.\nTwo lines."),
+    Message("system", " You are a guide — kind, ½ brisk.\nTwo lines.\n"),
     Message("user", "  Padded, with 3,141 numbers and a tab\there.\n\n"),
-    Message("assistant", "Yes.\n\n- one\n- two: 文"),
+    Message("assistant", " Yes.\n\n- one\n- two: 文\n"),
     Message("user", "Don't stop…"),
     Message("assistant", "Fine!"),
 )
@@ -156,8 +77,9 @@ class ChatEncoder:
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str()) if is_shared else tokenizer
         self._tokenizer.encode_special_tokens = True
         # Some models list a control token without calling it special; text could forge it then.
-        known = [t for t in chat_format.special_tokens if tokenizer.token_to_id(t) is not None]
-        self._tokenizer.add_special_tokens(known)
+        controls = _control_tokens(tokenizer)
+        self._tokenizer.add_special_tokens(controls)
+        self._spelled_control = re.compile("|".join(map(re.escape, controls)) or "(?!)")
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.chat_format = chat_format
@@ -176,18 +98,18 @@ class ChatEncoder:
         Raises:
             UnsupportedChatTemplate: a special token of the format is not in the vocabulary.
         """
-        begin = self.chat_format.begin
-        tokens = self._tokens_of(Segment(begin, is_special=True), 0) if begin else []
-        for index, pieces in enumerate(self.chat_format.message_segments(row)):
-            for piece in pieces:
-                tokens += self._tokens_of(piece, index)
-        return tokens
+        return [
+            token
+            for index, pieces in enumerate(self.chat_format.message_segments(row))
+            for piece in pieces
+            for token in self._tokens_of(piece, index)
+        ]
 
     def count_tokens(self, rows: Sequence[Row]) -> list[TokenCounts]:
         """The counts of `encode` for many rows at once; each text is encoded only once.
 
-        Messages are encoded one by one, so a row that ends with an earlier message has the sum of
-        the counts up to there.
+        Messages are encoded one by one, so a row that ends with one of its targets has the sum of
+        the counts up to there, where the row folds exactly.
 
         Raises:
             UnsupportedChatTemplate: a special token of the format is not in the vocabulary.
@@ -206,14 +128,32 @@ class ChatEncoder:
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids (T,) that end where the assistant's answer begins."""
-        row = Row("", tuple(messages), frozenset())
-        segments = [*self.chat_format.segments(row), *self.chat_format.generation_prompt()]
-        return self._encode_segments(segments)[0]
+        return self._encode_segments(self.chat_format.prompt_segments(messages))[0]
+
+    @property
+    def header_tokens(self) -> int:
+        """Tokens between the message before an answer and its text."""
+        return len(self._encode_segments(self.chat_format.generation_prompt())[0])
+
+    def spells_control_token(self, text: str) -> bool:
+        """True if the template would take a part of this text for a control token; we do not."""
+        return self._spelled_control.search(text) is not None
 
     def matches_template(self, messages: Sequence[Message], render: RenderTemplate) -> bool:
-        """True if our token ids are the tokenizer's own for these messages."""
-        row = Row("", tuple(messages), frozenset())
-        return self.encode(row)[0] == render(messages)
+        """True if our token ids are the tokenizer's own for these messages.
+
+        Where the template tells an answered conversation otherwise than it asks for the answer,
+        what it asks counts.
+
+        Raises:
+            UnsupportedChatTemplate: the template refuses these messages.
+        """
+        answers = bool(messages) and messages[-1].role == "assistant"
+        if answers and not self.chat_format.template_renders_answers:
+            prompt = render(messages[:-1], is_prompt=True)
+            ours = self.encode(Row("", tuple(messages), frozenset()))[0]
+            return ours[: len(prompt)] == prompt == self.encode_prompt(messages[:-1])
+        return self.encode(Row("", tuple(messages), frozenset()))[0] == render(messages)
 
     def _encode_segments(self, segments: list[Segment]) -> tuple[list[int], list[int]]:
         input_ids: list[int] = []
@@ -235,8 +175,6 @@ class ChatEncoder:
                 total += len(ids)
                 supervised += len(ids) - untrained
             totals.append(total)
-        if totals and self.chat_format.begin:
-            totals[0] += 1
         return TokenCounts(tuple(totals), supervised)
 
     def _encode_segment(
@@ -287,11 +225,12 @@ def choose_chat_format(tokenizer: Tokenizer, render: RenderTemplate) -> ChatEnco
     Raises:
         UnsupportedChatTemplate: none of ours does.
     """
-    for chat_format in CHAT_FORMATS:
-        if any(tokenizer.token_to_id(token) is None for token in chat_format.special_tokens):
-            continue
-        encoder = ChatEncoder(tokenizer, chat_format)
-        if encoder.matches_template(_PROBE, render):
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    for chat_format in likely_formats(
+        lambda token: tokenizer.token_to_id(token) is not None, render.source
+    ):
+        encoder = _proved(copy, chat_format, render)
+        if encoder is not None:
             return encoder
     names = ", ".join(chat_format.name for chat_format in CHAT_FORMATS)
     raise UnsupportedChatTemplate(
@@ -300,12 +239,69 @@ def choose_chat_format(tokenizer: Tokenizer, render: RenderTemplate) -> ChatEnco
     )
 
 
+def _proved(
+    tokenizer: Tokenizer, chat_format: ChatFormat, render: RenderTemplate
+) -> ChatEncoder | None:
+    """The encoder of this format, with the template's default system; None if ids differ."""
+    encoder = ChatEncoder(tokenizer, chat_format, is_shared=False)
+    if not _agrees(encoder, _PROBE, render, may_refuse=True):
+        return None
+    if _agrees(encoder, _PROBE[1:], render):
+        return encoder
+    said = _default_system(tokenizer, chat_format, render(_PROBE[1:2]))
+    if said is None:
+        return None
+    with_default = ChatEncoder(tokenizer, chat_format.with_default_system(said), is_shared=False)
+    return with_default if _agrees(with_default, _PROBE[1:], render) else None
+
+
+def _agrees(
+    encoder: ChatEncoder,
+    messages: Sequence[Message],
+    render: RenderTemplate,
+    *,
+    may_refuse: bool = False,
+) -> bool:
+    """True if rows and prompts are the template's, or, with `may_refuse`, it has none of them."""
+    try:
+        prompt = render(messages[:-1], is_prompt=True)
+        return encoder.encode_prompt(messages[:-1]) == prompt and encoder.matches_template(
+            messages, render
+        )
+    except UnsupportedChatTemplate:
+        return may_refuse
+
+
+def _default_system(tokenizer: Tokenizer, chat_format: ChatFormat, ids: list[int]) -> str | None:
+    """What the template says as the system where a conversation, here `ids`, does not."""
+    before, header, after = chat_format.system_turn()
+    first, last = tokenizer.token_to_id(before), tokenizer.token_to_id(after)
+    if first not in ids or last not in ids:
+        return None
+    start = ids.index(first) + 1
+    text = tokenizer.decode(ids[start : ids.index(last, start)], skip_special_tokens=True)
+    return text.removeprefix(header)
+
+
+def _control_tokens(tokenizer: Tokenizer) -> list[str]:
+    """Tokens that no text may become: those called special, and those that look it."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    return [
+        token.content
+        for token in added
+        if token.special or find_special_tokens(token.content) == [token.content]
+    ]
+
+
 def find_special_tokens(text: str) -> list[str]:
     """Spellings of control tokens inside plain text, in order of appearance."""
     return _SPECIAL_TOKEN.findall(text)
 
 
-_SPECIAL_TOKEN = re.compile(r"<\|[A-Za-z0-9_ ]{2,40}\|>|\[/?INST\]|<</?SYS>>|</?s>")
+_SPECIAL_TOKEN = re.compile(
+    r"<\|[A-Za-z0-9_ ]{2,40}\|>|\[/?(?:INST|SYSTEM_PROMPT)\]|<</?SYS>>|</?s>"
+    r"|</?(?:think|tool_call|tool_response)>|<(?:bos|eos)>|<(?:start|end)_of_turn>"
+)
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:

@@ -99,6 +99,8 @@ class RunFacts(_Event):
     versions: dict[str, str] = {}
     attention: str = ""
     """The implementation, and why: `sdpa (no flash attention on a CPU)`."""
+    target_modules: str = ""
+    """The linear layers that carry the adapter, and why these."""
     separate_rows: int = 0
     """Rows beyond one a conversation, where histories branch and cannot be folded."""
     processes: int = 1
@@ -140,7 +142,11 @@ class Evaluation(_Event):
 
 
 class CheckpointCommitted(_Event):
-    """A checkpoint whose manifest is on the disk, synced."""
+    """A checkpoint whose manifest is on the disk, synced.
+
+    `seconds` is what it took to write, in a thread beside the training; `stall_s` is what the
+    training itself lost to it.
+    """
 
     kind: Literal["checkpoint_committed"] = "checkpoint_committed"
     step: int
@@ -148,6 +154,7 @@ class CheckpointCommitted(_Event):
     manifest_sha256: str
     size_bytes: int
     seconds: float
+    stall_s: float = 0.0
 
 
 class CheckpointRefused(_Event):

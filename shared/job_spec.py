@@ -84,7 +84,9 @@ class JobSpec(BaseModel):
     """None: as often as the measured cost of saving stays under 2 % of the training time."""
     optim: Literal["auto", "adamw_torch", "adamw_8bit", "paged_adamw_8bit"] = "auto"
     """`auto` is paged 8-bit AdamW on CUDA and torch's AdamW elsewhere."""
-    attention: Literal["auto", "sdpa", "flash_attention_2", "flash_attention_3"] = "auto"
+    attention: Literal["auto", "sdpa", "sdpa_rows", "flash_attention_2", "flash_attention_3"] = (
+        "auto"
+    )
     """`auto` is the fastest that this machine has; the run's facts say which it was."""
     pack_tokens: Annotated[int, Field(ge=256, le=131_072)] = 8192
     """Most tokens of a micro-batch of several rows; they are packed only where the attention can

@@ -13,6 +13,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from transformers import (
+    PreTrainedConfig,
     PreTrainedModel,
     PrinterCallback,
     set_seed,
@@ -52,6 +53,7 @@ from agent.trainer.replicas import Replicas
 from agent.trainer.resume import checkpoint_folders, find_checkpoint
 from agent.trainer.snapshot import SnapshotTaker
 from agent.trainer.stop_signals import StopSignals
+from agent.trainer.target_modules import choose_target_modules, skeleton
 from shared import events, manifest
 from shared.chat_format import choose_chat_format
 from shared.errors import DatasetChanged, InvalidJobSpec
@@ -105,7 +107,9 @@ def run(
 
     # The model: NF4 base, LoRA on top, parameters of the adapter in fp32.
     enter(writer, JobStatus.PREPROCESSING, Activity.LOADING_MODEL, location.name_or_path)
-    model, attention = load_for_training(location, job)
+    config = load_config(location)
+    adapted, why_these = choose_target_modules(skeleton(config), job.hyperparameters.target_modules)
+    model, attention = load_for_training(location, config, job)
     fingerprint = fingerprint_of(
         spec,
         data,
@@ -151,12 +155,16 @@ def run(
         args=training_arguments(directory, spec, len(data.steps)),
         train_dataset=Dataset.from_list([{"examples": list(step.examples)} for step in data.steps]),
         processing_class=tokenizer,
-        peft_config=lora_config(spec),
+        peft_config=lora_config(spec, adapted),
         callbacks=[saver, ReplicaCheck(replicas)],
     )
     trainer.remove_callback(PrinterCallback)
-    facts = run_facts(spec, data, trainer, attention).model_copy(
-        update={"processes": replicas.count}
+    facts = run_facts(spec, data, trainer).model_copy(
+        update={
+            "attention": str(attention),
+            "target_modules": f"{', '.join(adapted)} ({why_these})",
+            "processes": replicas.count,
+        }
     )
     writer.write(facts)
     enter(writer, JobStatus.MODEL_LOADED, Activity.TRAINING)
@@ -218,14 +226,14 @@ def enter(writer: EventWriter, status: JobStatus, activity: Activity, detail: st
 
 
 def load_for_training(
-    location: BaseModelLocation, job: JobSpec
+    location: BaseModelLocation, config: PreTrainedConfig, job: JobSpec
 ) -> tuple[PreTrainedModel, Attention]:
     """The base model with the job's attention; `auto` goes on without kernels that cannot be had.
 
     Raises:
         InvalidJobSpec: the attention that the job asks for cannot be had.
     """
-    attention = choose_attention(job.attention, load_config(location))
+    attention = choose_attention(job.attention, config)
     try:
         return load_quantized(location, attention.implementation), attention
     except ImportError as error:
@@ -276,14 +284,14 @@ def training_arguments(
     )
 
 
-def lora_config(spec: AttemptSpec) -> LoraConfig:
-    """The adapter: LoRA on the chosen projections, nothing else trained or saved."""
+def lora_config(spec: AttemptSpec, target_modules: list[str]) -> LoraConfig:
+    """The adapter: LoRA on these linear layers, nothing else trained or saved."""
     chosen = spec.job.hyperparameters
     return LoraConfig(
         r=chosen.lora_r,
         lora_alpha=chosen.lora_alpha,
         lora_dropout=chosen.lora_dropout,
-        target_modules=list(chosen.target_modules),
+        target_modules=target_modules,
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -301,9 +309,7 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def run_facts(
-    spec: AttemptSpec, data: TrainingData, trainer: QLoRATrainer, attention: Attention
-) -> events.RunFacts:
+def run_facts(spec: AttemptSpec, data: TrainingData, trainer: QLoRATrainer) -> events.RunFacts:
     """What is about to be trained, counted from the encoded examples and the model itself."""
     return events.RunFacts(
         conversations=len({example.conversation_id for example in data.train}),
@@ -319,7 +325,7 @@ def run_facts(
         optim=optimizer_name(spec),
         quantization=f"{QUANTIZATION}, {str(compute_dtype()).removeprefix('torch.')} compute",
         versions=package_versions(),
-        attention=str(attention),
+        separate_rows=data.separate_rows,
         micro_batch_tokens=longest_micro_batch(data, trainer.memory.pack_limit),
     )
 

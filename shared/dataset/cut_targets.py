@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from shared.dataset.conversation import Conversation, TrainingPair
-from shared.dataset.folding import Row, fold
+from shared.dataset.folding import Row, fold, separate
 
 CutTargets = Literal["exclude", "train"]
 
@@ -23,6 +24,16 @@ def ends_cut(text: str) -> bool:
     return text.rstrip().endswith("\\")
 
 
-def trained_rows(conversation: Conversation, cut_targets: CutTargets) -> list[Row]:
-    """The rows of a conversation that will be trained."""
-    return fold(conversation, lambda pair: cut_targets == "train" or not is_cut(pair))
+def trained_rows(
+    conversation: Conversation,
+    cut_targets: CutTargets,
+    folds_exactly: Callable[[Row], bool] | None = None,
+) -> list[Row]:
+    """The rows of a conversation that will be trained.
+
+    `folds_exactly` is the chat format's; a row that it says no to is fed as one row a target.
+    """
+    rows = fold(conversation, lambda pair: cut_targets == "train" or not is_cut(pair))
+    if folds_exactly is None:
+        return rows
+    return [part for row in rows for part in ([row] if folds_exactly(row) else separate(row))]

@@ -4,7 +4,8 @@ Each pair of a conversation repeats all earlier turns as its history. Training t
 the same tokens again and again (EQ-12: 2.1 times); a causal model gives every target the same
 context, and so the same loss and gradient, when the conversation is fed once. That holds exactly
 where a pair's context begins with all that the row already holds; any other pair starts a row of
-its own.
+its own. Texts are compared here; a chat format in which a message's tokens depend on later ones
+takes some rows apart again (`separate`).
 """
 
 from __future__ import annotations
@@ -48,6 +49,16 @@ def unfold(
     return [
         _row(conversation, pair, frozenset()) for pair in conversation.targets if is_trained(pair)
     ]
+
+
+def row_up_to(row: Row, index: int) -> Row:
+    """The row that trains message `index` alone, with what stands before it."""
+    return Row(row.conversation_id, row.messages[: index + 1], frozenset({index}))
+
+
+def separate(row: Row) -> list[Row]:
+    """One row for each target of a folded row, in order of turns."""
+    return [row_up_to(row, index) for index in sorted(row.trained)]
 
 
 def count_targets(rows: Iterable[Row]) -> int:

@@ -29,7 +29,7 @@ def header_tokens(encoder: ChatEncoder | None) -> int:
     """Tokens of an assistant's message before its text."""
     if encoder is None:
         return _CONTROL_TOKENS - 1
-    return len(encoder.encode_prompt(())) - (1 if encoder.chat_format.begin else 0)
+    return encoder.header_tokens
 
 
 def _estimate(row: Row) -> TokenCounts:

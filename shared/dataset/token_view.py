@@ -100,7 +100,8 @@ def view_conversation(
     paths = _longest_paths(shown.pairs)
     cut = _CutTargets(shown.pairs if cut_targets == "exclude" else ())
     rows = []
-    for row in trained_rows(shown, cut_targets):
+    folds_exactly = encoder.chat_format.folds_exactly if encoder else None
+    for row in trained_rows(shown, cut_targets, folds_exactly):
         rest = next((path for path in paths if _begins(path, row.messages)), row.messages)
         paths = [path for path in paths if path is not rest]
         tokens = None if encoder is None else tuple(encoder.tokens(row))

@@ -1,4 +1,4 @@
-"""The tiny Llama's tokenizer and one with ChatML, each with the encoder that is chosen for it."""
+"""Tokenizers with the chat templates of several families, each with the encoder chosen for it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.chat_format import ChatEncoder, choose_chat_format
-from shared.dataset.conversation import Message
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and most tests here do without
     from transformers import PreTrainedTokenizerFast
+
+    from agent.trainer.base_model import TemplateRenderer
 
 CHATML_TEMPLATE = (
     "{% for message in messages %}"
@@ -32,13 +33,12 @@ class Base:
     def encoder(self) -> ChatEncoder:
         return choose_chat_format(self.tokenizer.backend_tokenizer, self.render)
 
-    def render(self, messages: Sequence[Message], is_prompt: bool = False) -> list[int]:
+    @property
+    def render(self) -> TemplateRenderer:
         """Token ids of the tokenizer's own template."""
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        encoding = self.tokenizer.apply_chat_template(
-            chat, tokenize=True, return_dict=True, add_generation_prompt=is_prompt
-        )
-        return list(encoding["input_ids"])
+        from agent.trainer.base_model import TemplateRenderer
+
+        return TemplateRenderer(self.tokenizer)
 
     @property
     def control_ids(self) -> set[int]:

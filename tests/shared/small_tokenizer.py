@@ -7,7 +7,8 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
-from shared.chat_format import LLAMA_3, ChatEncoder
+from shared.chat_format import ChatEncoder
+from shared.chat_formats.known import LLAMA_3
 
 _MERGES = [("h", "e"), ("l", "l"), ("he", "ll"), ("hell", "o"), ("Ġ", "w"), ("ð", "Ł")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import groupby
 
 import pytest
@@ -10,13 +11,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from shared.chat_format import (
-    CHATML,
     IGNORED_LABEL,
-    LLAMA_3,
     ChatEncoder,
     choose_chat_format,
     find_special_tokens,
 )
+from shared.chat_formats.known import CHATML, LLAMA_3
 from shared.dataset.conversation import Message, Role
 from shared.dataset.folding import Row, fold, unfold
 from shared.dataset.reader import read_dataset
@@ -119,7 +119,9 @@ def test_an_answer_begins_where_its_prompt_ends(base: Base, encoder: ChatEncoder
 def test_a_mismatch_with_the_template_is_seen(base: Base, encoder: ChatEncoder) -> None:
     chat = messages("Hi", "Hello")
     assert encoder.matches_template(chat, base.render)
-    assert not encoder.matches_template(chat, lambda chat: base.render(chat)[:-1])
+    tokenizer = copy.deepcopy(base.tokenizer)
+    tokenizer.chat_template = f"{tokenizer.chat_template} "
+    assert not encoder.matches_template(chat, Base(tokenizer).render)
 
 
 # --- labels -----------------------------------------------------------------------------------
@@ -200,7 +202,10 @@ def test_the_forgery_is_one_that_the_template_falls_for(base: Base, encoder: Cha
     assert not encoder.matches_template(forged, base.render)
 
 
-@pytest.mark.parametrize("token", [*CONTROL_TOKENS, "[INST]", "[/INST]", "<<SYS>>", "</s>"])
+@pytest.mark.parametrize(
+    "token",
+    [*CONTROL_TOKENS, "[INST]", "[/SYSTEM_PROMPT]", "<<SYS>>", "</s>", "</think>", "<end_of_turn>"],
+)
 def test_the_spelling_of_a_control_token_is_found(token: str) -> None:
     assert find_special_tokens(f"a {token} b {token}") == [token, token]
 
@@ -213,11 +218,10 @@ def test_plain_text_spells_no_control_token() -> None:
 
 
 def test_an_unknown_template_is_refused_by_name_of_those_known(llama: Base) -> None:
-    def render(chat: object) -> list[int]:
-        return [1, 2, 3]
-
-    with pytest.raises(UnsupportedChatTemplate, match="llama-3, chatml"):
-        choose_chat_format(llama.tokenizer.backend_tokenizer, render)
+    tokenizer = copy.deepcopy(llama.tokenizer)
+    tokenizer.chat_template = "{{ messages[-1]['content'] }}"
+    with pytest.raises(UnsupportedChatTemplate, match=r"llama-3, llama-3\.1, chatml"):
+        choose_chat_format(tokenizer.backend_tokenizer, Base(tokenizer).render)
 
 
 def test_a_tokenizer_without_the_formats_tokens_is_refused(llama: Base) -> None:

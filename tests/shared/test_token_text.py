@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 
-from shared.chat_format import CHATML, IGNORED_LABEL, LLAMA_3, ChatEncoder
+from shared.chat_format import IGNORED_LABEL, ChatEncoder
+from shared.chat_formats.known import CHATML, LLAMA_3
 from shared.dataset.folding import Row
 from shared.token_text import raw_of_tokens, texts_of_raw
 from tests.shared.dataset.documents import messages
@@ -54,7 +55,7 @@ def test_every_token_knows_its_message_and_whether_it_is_a_control_token() -> No
 
     assert [t.text for t in tokens if t.is_special] == [
         LLAMA_3.begin,
-        *[LLAMA_3.before_role, LLAMA_3.after_role, LLAMA_3.end_of_turn] * 2,
+        *[LLAMA_3.before_role, LLAMA_3.after_role, LLAMA_3.turn_end] * 2,
     ]
     for number in (0, 1):
         text = "".join(token.text for token in tokens if token.message == number)

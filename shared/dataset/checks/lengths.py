@@ -71,7 +71,8 @@ class Lengths:
         self.supervised_tokens = 0
 
     def add(self, conversation: Conversation) -> None:
-        rows = trained_rows(conversation, self._cut_targets)
+        folds_exactly = self._encoder.chat_format.folds_exactly if self._encoder else None
+        rows = trained_rows(conversation, self._cut_targets, folds_exactly)
         self.row_counts.append(len(rows))
         for row in rows:
             self._waiting.append(_Waiting(conversation, row))

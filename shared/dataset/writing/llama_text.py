@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from shared.chat_format import LLAMA_3
+from shared.chat_formats.known import LLAMA_3
 from shared.clean_text import clean_line
 from shared.dataset.folding import Row
 

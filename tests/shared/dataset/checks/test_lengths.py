@@ -131,7 +131,7 @@ def test_it_is_said_what_truncation_would_take_away(llama: Base) -> None:
 def test_a_target_of_which_only_the_header_is_left_is_lost_whole(llama: Base) -> None:
     file = dataset(talk("c", "Hi", "Hello there"))
     [counts] = llama.encoder.count_tokens(fold(file.conversations[0]))
-    header = len(llama.encoder.encode_prompt(())) - 1
+    header = llama.encoder.header_tokens
     for extra, lost, damaged in ((header, (2,), ()), (header + 1, (), (2,))):
         limit = counts.messages[0] + extra
         [cut] = check_dataset(file, max_seq_length=limit, encoder=llama.encoder).over_long
