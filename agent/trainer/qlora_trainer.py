@@ -302,10 +302,12 @@ class QLoRATrainer(SFTTrainer):
             "early_stopping": asdict(self.early_stopping),
         }
 
-    def _recall(self) -> None:
-        """The opposite of `_remember`; what the job asks for today holds."""
+    def recall(self, checkpoint: Path) -> None:
+        """Know what the guards and the figures of the saved run had come to, before it goes on."""
+        self.progress = restore.read_progress(checkpoint)
         guards = self.progress.guards
         self.memory.restore(guards.get("memory", {}))
+        # What this job asks for holds, whatever the one asked for that wrote the checkpoint.
         told = {**guards.get("early_stopping", {}), "patience": self.early_stopping.patience}
         self.early_stopping = EarlyStopping(**told)
 
@@ -343,10 +345,7 @@ class QLoRATrainer(SFTTrainer):
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
     ) -> None:
-        directory = Path(resume_from_checkpoint)
-        restore.restore_parameters(directory, self.model)
-        self.progress = restore.read_progress(directory)
-        self._recall()
+        restore.restore_parameters(Path(resume_from_checkpoint), self.model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:

@@ -178,12 +178,14 @@ def run(
     if resume_from is not None:
         step = checkpoint_step(resume_from.name) or 0
         disk.last_step = step
+        trainer.recall(resume_from)
         writer.write(events.Resumed(step=step, path=str(resume_from)))
 
     enter(writer, JobStatus.TRAINING, Activity.TRAINING)
     trainer.args.eval_on_start = has_held_out and resume_from is None and not job.dry_run
-    with checkpoint_writer:
-        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    if not trainer.early_stopping.is_over:  # Interrupted after its last step, it has no other.
+        with checkpoint_writer:
+            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     if signals.terminated:
         raise Terminated(saver.what_stands())
     if job.dry_run:

@@ -9,7 +9,7 @@ from agent.run_directory import AttemptDirectory
 from shared import events, manifest
 from tests.agent.trainer.conftest import MakeAttempt
 from tests.agent.trainer.in_process import train_here
-from tests.agent.trainer.running import metrics_by_step, read_events
+from tests.agent.trainer.running import metrics_by_step, next_attempt, read_events
 
 pytestmark = [
     # Raised inside transformers and peft, about each other.
@@ -47,6 +47,14 @@ def test_the_adapter_of_the_best_step_is_kept(
         message.startswith(f"early stopping: no held-out loss below {held_out[best]:.4f}")
         for message in said
     )
+    again = next_attempt(attempt)
+    assert train_here(again, monkeypatch) is None
+    assert metrics_by_step(again) == {}
+    assert adapter_bytes(again) == adapter_bytes(attempt)
+
+
+def adapter_bytes(attempt: AttemptDirectory) -> bytes:
+    return (attempt.adapter_path / "adapter_model.safetensors").read_bytes()
 
 
 def published_name(name: str) -> str:
