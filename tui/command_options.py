@@ -28,6 +28,15 @@ CutTargets = Annotated[
     Literal["exclude", "train"], typer.Option(help="Answers that end in mid-sentence.")
 ]
 OverLong = Annotated[Literal["refuse", "exclude"], typer.Option(help="Longer than max_seq_length.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A hyperparameter or a job option: --set learning_rate=1e-4 --set num_gpus=2. "
+        "A wrong name lists all of them.",
+    ),
+]
 Out = Annotated[
     Path,
     typer.Option("-o", "--out", metavar="OUT", help="A new file; nothing is ever overwritten."),

@@ -232,6 +232,23 @@ class Store:
         return [rows.record_of(row) for row in reversed(found)]
 
     @uninterrupted
+    async def events_of(
+        self, job_id: str, kind: type[_Event], last: int | None = None
+    ) -> list[_Event]:
+        """The job's events of one kind in order; with `last`, only that many of the newest."""
+        columns = job_events.c
+        query = (
+            select(columns.body)
+            .where(columns.training_job_id == job_id)
+            .where(columns.kind == kind.model_fields["kind"].default)
+            .order_by(columns.attempt.desc(), columns.seq.desc())
+            .limit(last)
+        )
+        async with self.database.reading() as connection:
+            bodies = (await connection.scalars(query)).all()
+        return [kind.model_validate(body) for body in reversed(bodies)]
+
+    @uninterrupted
     async def metrics(self, job_id: str) -> list[MetricsPoint]:
         """For each step what the latest attempt measured, in order of the steps."""
         columns = training_metrics_history.c

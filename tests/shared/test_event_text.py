@@ -55,6 +55,13 @@ def record(event: events.Event) -> events.JournalRecord:
             "held-out loss –, perplexity – (step 4)",
         ),
         (events.LogLine(level="error", message="no room"), "error: no room"),
+        (
+            events.LogLine(
+                level="warning",
+                message="step 17 is not applied: loss is nan (1 of at most 3 in a row)",
+            ),
+            "warning: step 17 is not applied: loss is nan (1 of at most 3 in a row)",
+        ),
     ],
 )
 def test_an_event_in_words(event: events.Event, words: str) -> None:

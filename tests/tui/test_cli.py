@@ -33,7 +33,7 @@ HEAVY = (
 
 COMMANDS = (
     *("console", "demo", "start", "jobs", "show", "watch", "logs", "cancel", "retry", "fetch"),
-    *("machines", "doctor", "dataset"),
+    *("resume", "export", "machines", "doctor", "dataset"),
 )
 
 
@@ -168,7 +168,8 @@ def test_the_presets_on_offer_are_those_there_are() -> None:
     [
         (["--set", "learning_rate=2"], "learning_rate = '2' is out of range"),
         (["--set", "learning_rate"], "NAME=VALUE"),
-        (["--set", "warmth=1"], "warmth"),
+        (["--set", "warmth=1"], "job options are cut_targets"),
+        (["--set", "num_gpus=0"], "num_gpus = '0' is out of range: it must be a whole number"),
         (["--name", "x"], "name"),
         (["--job-id", "Not An Id"], "job_id"),
         (["--preset", "wild"], "wild"),

@@ -28,6 +28,7 @@ from tui.screens.passphrase import PassphraseScreen
 PICTURES = Path(__file__).parent / "__snapshots__" / "test_snapshots"
 _PATIENCE_S = 6.0
 DONE = "20261120-0901-a1b2c3"
+OUT_OF_MEMORY = "20261119-1633-0be991"
 Prepare = Callable[[ConsolePilot], Awaitable[None]]
 Compare = Callable[..., bool]
 
@@ -127,6 +128,13 @@ async def retry(opened: ConsolePilot) -> None:
     await opened.until_seen("A new job with the same settings")
 
 
+async def suggested(opened: ConsolePilot) -> None:
+    opened.app.open_job(opened.app.news[OUT_OF_MEMORY].job)
+    await opened.until_seen("r: max_seq_length 4096")
+    await opened.press("r")
+    await opened.until_seen("A GPU with more memory")
+
+
 async def fetch(opened: ConsolePilot) -> None:
     await job(opened)
     await opened.press("f")
@@ -190,6 +198,7 @@ async def help_panel(opened: ConsolePilot) -> None:
         events,
         settings,
         retry,
+        suggested,
         fetch,
         new_job,
         review,

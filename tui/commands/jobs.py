@@ -13,6 +13,7 @@ from tui.commands.show import unreachable_line
 from tui.commands.terminal_session import open_terminal_session
 from tui.services.mirror import Sight
 from tui.services.session import Session
+from tui.services.suggestions import suggestions_for
 
 
 async def list_jobs(statuses: Iterable[JobStatus], *, as_json: bool) -> int:
@@ -22,8 +23,9 @@ async def list_jobs(statuses: Iterable[JobStatus], *, as_json: bool) -> int:
         sights = [
             sight for sight in await _sights(session) if not wanted or sight.job.status in wanted
         ]
+        described = [await _to_dict(session, sight) for sight in sights] if as_json else []
     if as_json:
-        print_json([_to_dict(sight) for sight in sights])
+        print_json(described)
     elif not sights:
         say("no jobs yet; `brightrun start --dataset FILE` starts one." if not wanted else "none.")
     else:
@@ -41,8 +43,14 @@ async def _sights(session: Session) -> list[Sight]:
     return await asyncio.gather(*(session.mirror.catch_up(job) for job in jobs))
 
 
-def _to_dict(sight: Sight) -> dict[str, object]:
-    return {**sight.job.to_dict(), "unreachable": sight.unreachable}
+async def _to_dict(session: Session, sight: Sight) -> dict[str, object]:
+    job = sight.job
+    suggestions = await suggestions_for(session.store, job)
+    return {
+        **job.to_dict(),
+        "unreachable": sight.unreachable,
+        "suggestions": [suggestion.to_dict(job.job_id) for suggestion in suggestions],
+    }
 
 
 def _row(sight: Sight) -> list[str]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from shared.advice.suggestion import Suggestion
 from shared.event_text import describe_event
 from shared.events import JournalRecord
+from shared.job_options import unusual_options
 from shared.number_text import clock, date_and_clock, duration, loss, number, size
 from shared.store.stored import StoredArtifact
 from tui import exit_codes
 from tui.commands.output import print_json, print_pairs, say, say_line
 from tui.commands.terminal_session import open_terminal_session
 from tui.services.mirror import Sight
+from tui.services.suggestions import suggestions_for
+from tui.views.suggestion_lines import suggestion_lines
 
 _EVENTS_SHOWN = 12
 
@@ -22,10 +26,12 @@ async def show_job(job_id: str, *, as_json: bool) -> int:
         sight = await session.mirror.catch_up(await session.store.get_job(job_id))
         artifacts = await session.store.artifacts(sight.job.job_id)
         events = await session.store.events(sight.job.job_id, _EVENTS_SHOWN, without_metrics=True)
+        suggestions = await suggestions_for(session.store, sight.job)
     if as_json:
-        print_json(_to_dict(sight, artifacts))
+        print_json(_to_dict(sight, artifacts, suggestions))
     else:
         _print(sight, artifacts, events)
+        _print_suggestions(suggestions, sight.job.job_id)
     if sight.unreachable is not None:
         say(unreachable_line(sight))
     return exit_codes.OK
@@ -38,12 +44,19 @@ def unreachable_line(sight: Sight) -> str:
     return f"{when}; unreachable: {sight.unreachable}"
 
 
-def _to_dict(sight: Sight, artifacts: list[StoredArtifact]) -> dict[str, object]:
+def _to_dict(
+    sight: Sight, artifacts: list[StoredArtifact], suggestions: list[Suggestion]
+) -> dict[str, object]:
     described = [
         {**asdict(artifact), "created_at": artifact.created_at.isoformat()}
         for artifact in artifacts
     ]
-    return {**sight.job.to_dict(), "unreachable": sight.unreachable, "artifacts": described}
+    return {
+        **sight.job.to_dict(),
+        "unreachable": sight.unreachable,
+        "artifacts": described,
+        "suggestions": [item.to_dict(sight.job.job_id) for item in suggestions],
+    }
 
 
 def _print(sight: Sight, artifacts: list[StoredArtifact], events: list[JournalRecord]) -> None:
@@ -60,6 +73,13 @@ def _print(sight: Sight, artifacts: list[StoredArtifact], events: list[JournalRe
         say_line(f"{clock(record.time)}  {describe_event(record)}")
 
 
+def _print_suggestions(suggestions: list[Suggestion], job_id: str) -> None:
+    if suggestions:
+        say_line("")
+    for line in suggestion_lines(suggestions, job_id):
+        say_line(line)
+
+
 def _identity(sight: Sight) -> list[tuple[str, str]]:
     spec = sight.job.spec
     changed = spec.hyperparameters.model_dump(mode="json", exclude={"target_modules"})
@@ -73,6 +93,7 @@ def _identity(sight: Sight) -> list[tuple[str, str]]:
         ("base model", spec.base_model + revision),
         ("preset", spec.preset),
         ("hyperparameters", "  ".join(f"{name}={value}" for name, value in changed.items())),
+        ("options", "  ".join(f"{name}={value}" for name, value in unusual_options(spec))),
         ("host", sight.job.host),
         ("created", date_and_clock(sight.job.created_at)),
     ]

@@ -9,8 +9,10 @@ from typing import Any
 from rich.text import Text
 
 from shared.clean_text import clean_line
-from shared.errors import DatasetChanged, InvalidDataset, InvalidJobSpec
+from shared.errors import DatasetChanged, InvalidDataset
+from shared.job_options import parse_setting, read_settings
 from shared.job_spec import DatasetReference, JobSpec, build_job_spec
+from shared.memory.cards import Fit
 from shared.store.store import Store
 from shared.store.stored import MergedSource
 from tui import exit_codes
@@ -25,7 +27,9 @@ from tui.services import jobs
 from tui.services.dataset_check import CheckedFile, check_training_file, readable, settings_of
 from tui.services.dataset_registry import change_since_check, record_check
 from tui.services.hosts.names import LOCAL, checked_host_name
+from tui.services.memory_check import Prediction, predict_on_host, require_room
 from tui.services.training_sets import make_training_set, merged_in_words
+from tui.views.memory_lines import need_in_words
 
 _FINDINGS_SHOWN = 20
 
@@ -36,13 +40,16 @@ class StartOptions:
 
     datasets: tuple[Path, ...]
     """Several are merged into one training set."""
-    hyperparameters: tuple[str, ...]
+    settings: tuple[str, ...]
+    """Each `NAME=VALUE`."""
     values: dict[str, Any]
     host: str | None = None
     """None: as the environment says, else this machine."""
     accept_host_key: str | None = None
     watch: bool = False
     as_json: bool = False
+    ignore_memory: bool = False
+    """Start also what will not fit, by the prediction."""
 
 
 async def start_job(options: StartOptions) -> int:
@@ -57,6 +64,9 @@ async def start_job(options: StartOptions) -> int:
         raise InvalidDataset(f"{path}: has errors; nothing was started.")
     async with open_terminal_session(options.accept_host_key) as session:
         await _record(session.store, checked, sources, as_json=options.as_json)
+        with shown_steps(host) as on_step:
+            memory = await predict_on_host(session, checked, spec, host, on_step)
+        _say_memory(memory, options)
         with shown_steps(host) as on_step:
             started = await jobs.start_job(session, path, spec, report, host=host, on_step=on_step)
         _say_outcome(started, options)
@@ -75,8 +85,8 @@ def build_spec(options: StartOptions, path: Path, host: str = LOCAL) -> JobSpec:
     if given.get("base_model") is not None:
         given["base_model"] = _base_model(given["base_model"], host)
     given.setdefault("name", path.stem[:100].ljust(3, "-"))
-    given["hyperparameters"] = dict(map(_parse_setting, options.hyperparameters))
-    return build_job_spec(DatasetReference.of(path), given, where="start")
+    typed = read_settings(dict(map(parse_setting, options.settings)))
+    return build_job_spec(DatasetReference.of(path), {**given, **typed}, where="start")
 
 
 def _check(path: Path, spec: JobSpec, host: str) -> CheckedFile:
@@ -106,6 +116,22 @@ async def _record(
         say_line(Text(words, "yellow"), as_json=as_json)
 
 
+def _say_memory(memory: Prediction, options: StartOptions) -> None:
+    """What the job will need.
+
+    Raises:
+        TooLittleMemory: more than its GPU has, and nobody said that it does not matter.
+    """
+    need = memory.need
+    if need is None:
+        words, style = f"memory: not known: {clean_line(memory.reason)}.", "dim"
+    else:
+        words, style = f"memory: {need_in_words(need)}.", "" if need.fit is Fit.FITS else "yellow"
+    say_line(Text(words, style), as_json=options.as_json)
+    if not options.ignore_memory:
+        require_room(memory)
+
+
 def _say_outcome(started: jobs.Started, options: StartOptions) -> None:
     job_id, status = started.job.job_id, started.job.status
     if options.as_json:
@@ -117,13 +143,6 @@ def _say_outcome(started: jobs.Started, options: StartOptions) -> None:
         say_line(f"{job_id} started.")
     if not options.watch:
         say_line(f"  brightrun watch {job_id}\n  brightrun show {job_id}")
-
-
-def _parse_setting(setting: str) -> tuple[str, str]:
-    name, equals, value = setting.partition("=")
-    if not equals:
-        raise InvalidJobSpec(f"--set {setting}: write NAME=VALUE, as in learning_rate=1e-4.")
-    return name.strip(), value.strip()
 
 
 def _base_model(typed: str, host: str) -> str:

@@ -8,10 +8,12 @@ from contextlib import aclosing
 from shared.store.cursor import BEGINNING, Cursor
 from shared.store.stored import Applied
 from tui import exit_codes
-from tui.commands.output import say
+from tui.commands.output import say, say_line
 from tui.commands.terminal_session import open_terminal_session
 from tui.commands.watch_views import JsonView, LiveView, PlainView, WatchView
 from tui.services.session import Session
+from tui.services.suggestions import suggestions_for
+from tui.views.suggestion_lines import suggestion_lines
 
 LEFT_RUNNING = "stopped watching; the job goes on. `brightrun watch JOB` looks again."
 
@@ -42,6 +44,8 @@ async def watch_in(session: Session, job_id: str, *, as_json: bool) -> int:
     say(f"{outcome}: {job.error_message}" if job.error_message else f"{outcome}.")
     if job.state.advice:
         say(job.state.advice)
+    for line in suggestion_lines(await suggestions_for(session.store, job), job.job_id):
+        say_line(line, as_json=True)
     return exit_codes.of_status(job.status)
 
 

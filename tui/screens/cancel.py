@@ -43,7 +43,10 @@ class CancelScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         state = self._job.state
         where = f"at step {state.step} of {state.total_steps}" if state.total_steps else "queued"
-        kept = "The trainer saves a checkpoint before it stops. A cancelled job cannot be resumed."
+        kept = (
+            "The trainer saves a checkpoint before it stops; "
+            "`brightrun resume` goes on from it as a new job."
+        )
         with Vertical(id="dialog"):
             question = f"Cancel “{clean_line(self._job.spec.name)}” ({where})?"
             yield Label(question, id="question", markup=False)

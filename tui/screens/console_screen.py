@@ -94,23 +94,30 @@ class JobScreenBase(ConsoleScreen[None]):
 
     @work(group="job action", exclusive=True)
     async def action_retry_job(self) -> None:
-        """Ask, then start the same work as a new job and show it."""
+        """Ask, then start the same work as a new job, or open the form with what is suggested."""
         from shared.errors import BrightRunError
-        from tui.screens.confirm import ConfirmScreen
+        from tui.screens.retry import RetryScreen
         from tui.screens.steps import StepsScreen
         from tui.services import jobs
         from tui.services.ssh.asker import asking
+        from tui.services.suggestions import changes_of, suggestions_for
+        from tui.views.job_draft import JobDraft
 
         job, session = self.chosen_job(), self.console.session
         if job is None or session is None:
             return
-        question = ConfirmScreen(
-            f"Start “{clean_line(job.spec.name)}” again?",
-            "A new job with the same settings and the same training file.",
-            yes="Start",
-            no="Back",
-        )
-        if not await self.app.push_screen_wait(question):
+        try:
+            suggestions = await suggestions_for(session.store, job)
+            chosen = await self.app.push_screen_wait(RetryScreen(job, suggestions))
+            if chosen is None:
+                return
+            if chosen is not RetryScreen.AS_IT_WAS:
+                changes = await changes_of(session.store, job, chosen)
+                path = await jobs.find_training_file(session, job.spec)
+                self.console.open_new_job(JobDraft.changed(job, path, changes))
+                return
+        except BrightRunError as error:
+            self.complain(error)
             return
         steps = StepsScreen(f"Starting “{job.spec.name}” again on {job.host}")
         await self.app.push_screen(steps)

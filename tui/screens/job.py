@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 
@@ -15,6 +16,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Footer, Static, TabbedContent, TabPane
 
+from shared.advice.suggestion import Suggestion
 from shared.clean_text import clean_line
 from shared.errors import InvalidInput, StoreError
 from shared.event_text import describe_event
@@ -24,6 +26,7 @@ from shared.store.stored import MetricsPoint, StoredJob
 from tui.screens.console_screen import JobScreenBase
 from tui.services.feed import JobNews
 from tui.services.session import Session
+from tui.services.suggestions import suggestions_for
 from tui.terminal_encoding import terminal_is_unicode
 from tui.views.chart_dots import Marker
 from tui.views.chart_picture import Quantity
@@ -98,9 +101,17 @@ class JobScreen(JobScreenBase):
             self.events = events
             super().__init__()
 
+    class Suggested(Message):
+        """What may do better than this job, now that it has ended."""
+
+        def __init__(self, suggestions: list[Suggestion]) -> None:
+            self.suggestions = suggestions
+            super().__init__()
+
     def __init__(self, job: StoredJob) -> None:
         super().__init__()
         self._news = JobNews(job)
+        self._suggestions: list[Suggestion] = []
         self.history: JobHistory | None = None
         """None until the store has been read."""
         self._events_shown = -1
@@ -164,6 +175,18 @@ class JobScreen(JobScreenBase):
         else:
             self.post_message(self.Loaded(job, points, events))
 
+    @work(exclusive=True, group="suggestions")
+    async def _look_for_suggestions(self) -> None:
+        session, job = self.console.session, self._news.job
+        if session is None or not job.status.is_final:
+            return
+        with suppress(StoreError):  # Only a hint; whatever needs the store next says what is wrong.
+            self.post_message(self.Suggested(await suggestions_for(session.store, job)))
+
+    def on_job_screen_suggested(self, event: Suggested) -> None:
+        self._suggestions = event.suggestions
+        self._draw()
+
     def on_job_screen_loaded(self, event: Loaded) -> None:
         history = JobHistory()
         history.load(event.points, event.events, event.job.cursor)
@@ -174,6 +197,7 @@ class JobScreen(JobScreenBase):
         early, self._early = self._early, []
         for news in early:
             self._on_news(news)
+        self._look_for_suggestions()
         self._draw()
 
     def _on_news(self, news: JobNews) -> None:
@@ -186,6 +210,8 @@ class JobScreen(JobScreenBase):
         self._log_events(self.history.extend(news.records))
         if news.job.status != earlier.job.status or news.job.state.adapter_verified:
             self.refresh_bindings()
+        if news.job.status.is_final and not earlier.job.status.is_final:
+            self._look_for_suggestions()
 
     def _log_events(self, records: list[JournalRecord]) -> None:
         self.query_one("#event-log", LogPane).add_lines(
@@ -198,7 +224,8 @@ class JobScreen(JobScreenBase):
             return
         now, job, history = datetime.now(UTC), self._news.job, self.history
         header = self.query_one(JobHeader)
-        header.show(job, history.stage_times(now), self._news.unreachable, now)
+        times = history.stage_times(now)
+        header.show(job, times, self._news.unreachable, now, self._suggestions)
         tab = self.query_one(TabbedContent).active
         if tab == "loss":
             self.query_one(FiguresPanel).show(figures(job, history.memory_bytes))

@@ -5,6 +5,7 @@ Knows nothing of the form that the draft comes from.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from tui.screens.console_screen import ConsoleScreen
 from tui.screens.review import ReviewScreen
 from tui.services.dataset_registry import change_since_check
 from tui.services.job_starter import JobStarter
+from tui.services.memory_check import known_facts, require_room
+from tui.services.model_shapes import model_shape
 from tui.services.preview import Prepared, Preview, Previewer
 from tui.services.session import Session
 from tui.services.speed import known_speed
@@ -114,7 +117,10 @@ class LaunchScreen(ConsoleScreen[str | None]):
         if preview.checked is not None:
             with suppress(StoreError):  # Only a notice; a start would say what is wrong.
                 change = await change_since_check(store, preview.checked)
-        return Counted(draft, preview, speed, change)
+        revision = draft.revision.strip() or None
+        shape = await asyncio.to_thread(model_shape, preview.base_model, revision, draft.host_name)
+        facts = await known_facts(store, draft.host_name)
+        return Counted(draft, preview, speed, change, shape, facts)
 
     def give_up(self) -> bool:
         """Go back to the form; False if nothing is under way that keeps anybody from leaving it."""
@@ -139,13 +145,14 @@ class LaunchScreen(ConsoleScreen[str | None]):
     async def _prepare(self, draft: JobDraft) -> None:
         try:
             prepared = await self.previewer.prepare(draft.dataset, draft.values(), draft.host_name)
-        except BrightRunError as error:
-            self.post_message(self.Refused(error))
-        else:
             preview = Preview(
                 prepared.spec.base_model, prepared.report, prepared.plan, checked=prepared.checked
             )
             counted = await self.counted(draft, preview)
+            require_room(counted.memory)
+        except BrightRunError as error:
+            self.post_message(self.Refused(error))
+        else:
             self.post_message(self.ReadyForReview(self._starter.continued(prepared), counted))
 
     @on(ReadyForReview)
@@ -160,22 +167,29 @@ class LaunchScreen(ConsoleScreen[str | None]):
             self.complain(InvalidInput(self._error))
             return
         host = counted.draft.host_name
-        lines = review_lines(message.prepared, host, counted.speed, counted.change)
-        answer = partial(self._on_reviewed, message.prepared, host)
+        again = counted.draft.retry_of
+        lines = review_lines(
+            message.prepared, host, counted.speed, counted.change, again, counted.memory
+        )
+        answer = partial(self._on_reviewed, message.prepared, host, again)
         self.app.push_screen(ReviewScreen(lines), answer)
 
-    def _on_reviewed(self, prepared: Prepared, host: str, is_wanted: bool | None) -> None:
+    def _on_reviewed(
+        self, prepared: Prepared, host: str, retry_of: str | None, is_wanted: bool | None
+    ) -> None:
         if not is_wanted:
             self._set_busy("")
             return
         self._set_busy(_STARTING)
-        self._start(prepared, host)
+        self._start(prepared, host, retry_of)
 
     @work(group="start", exclusive=True)
-    async def _start(self, prepared: Prepared, host: str) -> None:
+    async def _start(self, prepared: Prepared, host: str, retry_of: str | None) -> None:
         try:
             with asking():
-                job_id = await self._starter.start(prepared, host, self._tell_step)
+                job_id = await self._starter.start(
+                    prepared, host, self._tell_step, retry_of=retry_of
+                )
         except BrightRunError as error:
             self.post_message(self.Refused(error))
         else:

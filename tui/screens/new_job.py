@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Button, Footer, Static
 
+from shared.clean_text import clean_line
 from shared.errors import InvalidInput, StoreError
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.datasets import DatasetsScreen
@@ -97,7 +98,10 @@ class NewJobScreen(LaunchScreen):
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(Content.assemble(("New job", "bold $text"), _SUBTITLE), id="title")
+        again = self._first_draft.retry_of
+        origin = f" · {again} again: {self._first_draft.changes}" if again else ""
+        title = Content.assemble(("New job", "bold $text"), clean_line(origin), _SUBTITLE)
+        yield Static(title, id="title")
         with Horizontal(id="body"):
             yield self._form
             yield self._outlook

@@ -28,8 +28,15 @@ class JobStarter:
         spec = prepared.spec.model_copy(update={"job_id": left.job_id})
         return replace(prepared, spec=spec) if spec.same_work_as(left) else prepared
 
-    async def start(self, prepared: Prepared, host: str, on_step: Step = in_silence) -> str:
-        """Start it; returns the job's id.
+    async def start(
+        self,
+        prepared: Prepared,
+        host: str,
+        on_step: Step = in_silence,
+        *,
+        retry_of: str | None = None,
+    ) -> str:
+        """Start it, as a retry of an ended job where it is one; returns the job's id.
 
         Raises:
             BrightRunError: as `jobs.start_job` does.
@@ -41,6 +48,7 @@ class JobStarter:
                 prepared.spec,
                 prepared.report,
                 host=host,
+                retry_of=retry_of,
                 on_step=on_step,
             )
         except BrightRunError:

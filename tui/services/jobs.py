@@ -7,11 +7,14 @@ same job twice without harm.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shared.dataset.report import DatasetReport
 from shared.errors import AgentError, AgentRefused, DatasetChanged, InvalidDataset, ProtocolError
+from shared.job_options import retried_spec
 from shared.job_spec import JobSpec, new_job_id
 from shared.lifecycle import JobStatus
 from shared.store.stored import StoredJob
@@ -64,15 +67,23 @@ async def start_job(
     return Started(job, was_there=not (is_new or created))
 
 
-async def retry_job(session: Session, job: StoredJob, on_step: Step = in_silence) -> StoredJob:
-    """Start the same work again as a new job of this one's settings and training file.
+async def retry_job(
+    session: Session,
+    job: StoredJob,
+    on_step: Step = in_silence,
+    changes: Mapping[str, Any] | None = None,
+) -> StoredJob:
+    """Start the same work again as a new job of this one's training file and settings.
+
+    `changes` are hyperparameters and fields of the spec that the new job has otherwise.
 
     Raises:
+        InvalidHyperparameter, InvalidJobSpec: a change out of its range; nothing was started.
         InvalidDataset: the training file is neither on the host nor where it was checked.
         DatasetChanged: another content is there by now; says what differs.
         AgentUnreachable, AgentRefused: as for `start_job`.
     """
-    spec = job.spec.model_copy(update={"job_id": new_job_id()})
+    spec = retried_spec(job.spec, {**(changes or {}), "job_id": new_job_id()})
     again, _ = await session.store.add_job(spec, job.host, retry_of=job.job_id)
     path = await find_training_file(session, spec)
     await _hand_over(session, session.host_of(again), path, spec, on_step)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.hyperparameters import Hyperparameters, Preset, help_line
+from shared.hyperparameters import Preset, help_line
+from shared.job_options import JOB_OPTIONS, setting_text, usual_option
 from tui.services.hosts.names import LOCAL
 from tui.views.job_draft import preset_text, short_range
 
@@ -32,7 +33,10 @@ def field_help(field: str, preset: Preset, host: str = LOCAL) -> tuple[str, str]
     """What a field is for, and what it may hold; the second may be empty."""
     if field == "base_model" and host != LOCAL:
         return _BASE_MODEL_ELSEWHERE, ""
-    if field not in Hyperparameters.model_fields:
+    if field in _FIELDS:
         return _FIELDS[field], ""
+    if field in JOB_OPTIONS:
+        usual = setting_text(usual_option(field))
+        return JOB_OPTIONS[field], f"{short_range(field)}; usually {usual}"
     default = preset_text(field, preset)
     return help_line(field), f"{short_range(field)}; {preset}: {default}"

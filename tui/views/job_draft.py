@@ -12,9 +12,17 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
 from shared.clean_text import clean_line
-from shared.errors import InvalidHyperparameter, InvalidInput
+from shared.errors import InvalidHyperparameter, InvalidInput, InvalidJobSpec
 from shared.hyperparameters import Hyperparameters, Preset, allowed_range
+from shared.job_options import (
+    changed_settings,
+    option_range,
+    option_value,
+    retried_spec,
+    setting_text,
+)
 from shared.job_spec import JobSpec
+from shared.store.stored import StoredJob
 from tui.services.hosts.names import LOCAL, checked_host_name
 
 CUT_TARGETS = ("exclude", "train")
@@ -28,12 +36,15 @@ _NOT_ON_THE_FORM = (
     "max_restarts",
     "attention",
     "pack_tokens",
-    "num_gpus",
     "max_non_finite_steps",
-    "early_stopping_patience",
     "checkpoints_kept",
     "disk_floor_bytes",
 )
+
+_BEGINNINGS = ("resume_from", "force_resume")
+
+OPTIONS_ON_THE_FORM = ("num_gpus", "early_stopping_patience")
+"""Options of the job that are typed as text; the rest is for `brightrun start --set`."""
 
 _COUNTED = (
     "num_epochs",
@@ -64,10 +75,16 @@ class JobDraft:
     cut_targets: Literal["exclude", "train"] = "exclude"
     over_long: Literal["refuse", "exclude"] = "refuse"
     dry_run: bool = False
+    num_gpus: str = "1"
+    early_stopping_patience: str = "none"
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     """Only those that were changed by hand; they stay when the preset changes."""
     carried: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the job this one was made from that have no place on the form."""
+    retry_of: str | None = None
+    """The ended job that this one repeats with changes."""
+    changes: str = ""
+    """These changes, in words."""
 
     @classmethod
     def of_spec(cls, spec: JobSpec, path: Path, host: str = LOCAL) -> Self:
@@ -86,6 +103,8 @@ class JobDraft:
             cut_targets=spec.cut_targets,
             over_long=spec.over_long,
             dry_run=spec.dry_run,
+            num_gpus=setting_text(spec.num_gpus),
+            early_stopping_patience=setting_text(spec.early_stopping_patience),
             hyperparameters={
                 name: text_of(getattr(values, name))
                 for name in Hyperparameters.model_fields
@@ -96,6 +115,20 @@ class JobDraft:
                 for name in _NOT_ON_THE_FORM
                 if getattr(spec, name) != JobSpec.model_fields[name].default
             },
+        )
+
+    @classmethod
+    def changed(cls, job: StoredJob, path: Path, changes: Mapping[str, Any]) -> Self:
+        """A retry of `job` with changes: hyperparameters and fields of the spec."""
+        spec = retried_spec(job.spec, changes)
+        draft = cls.of_spec(spec, path, job.host)
+        begins = {name: getattr(spec, name) for name in _BEGINNINGS}
+        changed = changed_settings(job.spec, spec)
+        return replace(
+            draft,
+            carried={**draft.carried, **begins},
+            retry_of=job.job_id,
+            changes=", ".join(f"{name} {before} → {after}" for name, before, after in changed),
         )
 
     @property
@@ -145,6 +178,7 @@ class JobDraft:
             "name": name_problem(self.job_name) if self.job_name else "",
             "base_model": base_model_problem(self.base_model),
             "host": host_problem(self.host),
+            **{name: option_problem(name, text) for name, text in self._options().items()},
             **{name: value_problem(name, text) for name, text in self.hyperparameters.items()},
         }
         return {name: problem for name, problem in found.items() if problem}
@@ -162,9 +196,13 @@ class JobDraft:
             "cut_targets": self.cut_targets,
             "over_long": self.over_long,
             "dry_run": self.dry_run,
+            **{name: option_value(name, text) for name, text in self._options().items()},
             "hyperparameters": dict(self.hyperparameters),
             **self.carried,
         }
+
+    def _options(self) -> dict[str, str]:
+        return {name: getattr(self, name).strip() for name in OPTIONS_ON_THE_FORM}
 
     def max_seq_length(self) -> int | None:
         """None while what was typed is no length."""
@@ -209,6 +247,15 @@ def value_problem(name: str, text: str) -> str:
     return ""
 
 
+def option_problem(name: str, text: str) -> str:
+    """What an option must be, if `text` is not that; else empty."""
+    try:
+        option_value(name, text)
+    except InvalidJobSpec:
+        return f"must be {option_range(name)}."
+    return ""
+
+
 def preset_text(name: str, preset: Preset) -> str:
     """The preset's value, as one would type it."""
     return text_of(_preset_value(name, preset))
@@ -220,8 +267,14 @@ def text_of(value: Any) -> str:
 
 
 def short_range(name: str) -> str:
-    """The allowed values for a narrow column: `1 … 100`, `> 0, < 1`."""
-    words = allowed_range(name).removeprefix("a whole number ").removeprefix("a number ")
+    """The allowed values for a narrow column: `1 … 100`, `> 0, < 1`, `1 … 64 or none`."""
+    words = allowed_range(name) if name in Hyperparameters.model_fields else option_range(name)
+    words, *others = words.split(" or ")
+    return " or ".join([_short(words), *others])
+
+
+def _short(words: str) -> str:
+    words = words.removeprefix("a whole number ").removeprefix("a number ")
     for word, sign in (("at least", "≥"), ("at most", "≤"), ("above", ">"), ("below", "<")):
         words = words.replace(word, sign)
     bounds = [bound.split(" ", 1) for bound in words.split(", ")]

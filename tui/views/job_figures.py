@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.clean_text import clean_line
 from shared.events import perplexity_of
+from shared.job_options import unusual_options
 from shared.job_state import JobState
 from shared.number_text import date_and_clock, duration, loss, number, size
 from shared.store.stored import StoredJob
@@ -11,6 +12,9 @@ from tui.services.hosts.names import LOCAL
 from tui.views.job_history import JobHistory
 
 Pairs = list[tuple[str, str]]
+
+_ALWAYS_SHOWN = ("cut_targets", "over_long", "optim", "max_restarts", "dry_run")
+"""Options of the job that have a line of their own; others only where they are not as usual."""
 
 
 def figures(job: StoredJob, memory_bytes: int | None) -> Pairs:
@@ -55,6 +59,7 @@ def settings(job: StoredJob, history: JobHistory) -> Pairs:
         ("optimizer", spec.optim),
         ("max restarts", str(spec.max_restarts)),
         ("dry run", "yes" if spec.dry_run else ""),
+        *((name, value) for name, value in unusual_options(spec) if name not in _ALWAYS_SHOWN),
         *_found(history),
     ]
     return [(name, clean_line(value)) for name, value in pairs if value]
@@ -64,6 +69,7 @@ def _found(history: JobHistory) -> Pairs:
     facts = history.facts
     if facts is None:
         return []
+    tokens = facts.micro_batch_tokens
     return [
         ("conversations", f"{facts.conversations} ({facts.held_out_conversations} held out)"),
         ("targets", f"{facts.targets:,}"),
@@ -73,6 +79,10 @@ def _found(history: JobHistory) -> Pairs:
         ("device", facts.device),
         ("quantization", facts.quantization),
         ("optimizer used", facts.optim),
+        ("attention used", facts.attention),
+        ("longest micro-batch", f"{tokens:,} tokens" if tokens else ""),
+        ("separate rows", f"{facts.separate_rows:,}" if facts.separate_rows else ""),
+        ("processes", str(facts.processes) if facts.processes > 1 else ""),
         ("versions", "  ".join(f"{name} {version}" for name, version in facts.versions.items())),
     ]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from shared.clean_text import clean_line
+from shared.job_options import unusual_options
 from shared.number_text import short_path, size
+from tui.services.memory_check import Prediction
 from tui.services.preview import Prepared
 from tui.services.speed import Speed
 from tui.views.finding_lines import checks_in_words
@@ -15,19 +17,24 @@ from tui.views.job_summary import (
     estimate,
     held_out_text,
     longest_text,
+    memory_line,
     steps_text,
     targets_text,
     tokens_text,
     worst_tone,
 )
 
-_USUAL = ("cut_targets", "over_long", "optim", "max_restarts", "checkpoint_interval_steps")
-"""Fields of the spec that are shown only where they are not as usual."""
-
 _DRY_RUN = "one optimizer step on ten examples; no adapter"
 
 
-def review_lines(prepared: Prepared, host: str, speed: Speed, change: str = "") -> list[Line]:
+def review_lines(
+    prepared: Prepared,
+    host: str,
+    speed: Speed,
+    change: str = "",
+    retry_of: str | None = None,
+    memory: Prediction | None = None,
+) -> list[Line]:
     """Everything that will be started: what was decided first, what follows from it after.
 
     `change` says how the training file differs from what its last check saw.
@@ -39,6 +46,7 @@ def review_lines(prepared: Prepared, host: str, speed: Speed, change: str = "") 
     file_size = size(spec.dataset.size_bytes)
     lines = [
         Line("name", spec.name),
+        Line("retry of", retry_of or ""),
         Line("dry run", _DRY_RUN if spec.dry_run else "", "warning"),
         Line(
             "dataset",
@@ -48,6 +56,7 @@ def review_lines(prepared: Prepared, host: str, speed: Speed, change: str = "") 
         Line("checks", checks_in_words(report), worst_tone(report)),
         Line("base model", spec.base_model + revision),
         Line("host", host),
+        *([memory_line(memory)] if memory and memory.need else []),
         Line("cost", cost_text(host)),
         Line("preset", spec.preset.value),
         *(line for line in values if line.tone == "changed"),
@@ -82,10 +91,9 @@ def _compared(name: str, value: str, default: str, preset: str) -> Line:
 
 
 def _other_lines(prepared: Prepared) -> list[Line]:
-    spec = prepared.spec
-    fields = type(spec).model_fields
+    """Options are shown only where they are not as usual."""
     return [
-        Line(name, str(getattr(spec, name)), "changed")
-        for name in _USUAL
-        if getattr(spec, name) != fields[name].default
+        Line(name, value, "changed")
+        for name, value in unusual_options(prepared.spec)
+        if name != "dry_run"
     ]

@@ -8,18 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shared.agent_protocol import MachineFacts
 from shared.clean_text import clean_line
 from shared.dataset.findings import Severity
 from shared.dataset.report import DatasetReport
 from shared.hyperparameters import Hyperparameters
 from shared.number_text import duration, many
 from tui.services.hosts.names import LOCAL, SSH_PREFIX
+from tui.services.memory_check import Prediction
+from tui.services.model_shapes import FoundShape
 from tui.services.preview import Preview, Wanted
 from tui.services.speed import ObservedSpeed, Speed
 from tui.services.training_plan import TrainingPlan
 from tui.views.dataset_report import saved_by_folding
 from tui.views.finding_lines import checks_in_words
 from tui.views.job_draft import JobDraft
+from tui.views.job_memory import is_memory_short, memory_of_draft, memory_text
 
 Tone = Literal["", "dim", "changed", "warning", "error"]
 
@@ -45,6 +49,10 @@ class Counted:
     speed: Speed = field(default_factory=Speed)
     change: str = ""
     """How the file differs from what the same path held when it was last checked."""
+    shape: FoundShape | None = None
+    """Of the base model; None where nobody has looked."""
+    facts: MachineFacts | None = None
+    """What the host told of itself last; None where it never did."""
 
     def is_of(self, draft: JobDraft) -> bool:
         """False where another look is needed: what was counted belongs to another draft."""
@@ -57,6 +65,11 @@ class Counted:
     @property
     def plan(self) -> TrainingPlan | None:
         return self.preview.plan if self.preview else None
+
+    @property
+    def memory(self) -> Prediction | None:
+        """Predicted anew from what is typed by now."""
+        return memory_of_draft(self.draft, self.preview, self.shape, self.facts)
 
 
 def asked(draft: JobDraft) -> Wanted:
@@ -85,6 +98,7 @@ def summary_lines(counted: Counted) -> list[Line]:
         _longest_line(draft, report),
         Line("steps", _steps(draft, plan), _known(plan)),
         Line("time", time, _known(plan)),
+        memory_line(counted.memory),
         Line("cost", cost_text(draft.host_name)),
         _checks_line(report),
     ]
@@ -163,6 +177,15 @@ def _dataset_line(counted: Counted) -> Line:
     if counted.change:
         return Line("dataset", f"{name}{shape} {clean_line(counted.change)}", "warning")
     return Line("dataset", name + shape)
+
+
+def memory_line(memory: Prediction | None) -> Line:
+    """What the job will need of what is there."""
+    if not (text := memory_text(memory)):
+        return Line("memory", UNKNOWN, "dim")
+    if memory is not None and memory.need is not None and memory.need.is_refused:
+        return Line("memory", text, "error")
+    return Line("memory", text, "warning" if is_memory_short(memory) else "")
 
 
 def cost_text(host: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalGroup, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
@@ -17,10 +17,17 @@ from textual.widgets import Input, Select, Static, TextArea
 
 from shared.base_models import BUILT_MODELS
 from shared.clean_text import clean_line
+from shared.job_options import setting_text, usual_option
 from tui.services.hosts.names import LOCAL
 from tui.services.path_completion import complete_base_model, complete_dataset, complete_known
 from tui.views.field_help import field_help
-from tui.views.job_draft import CUT_TARGETS, OVER_LONG, JobDraft
+from tui.views.job_draft import (
+    CUT_TARGETS,
+    OPTIONS_ON_THE_FORM,
+    OVER_LONG,
+    JobDraft,
+    short_range,
+)
 from tui.widgets.hyperparameter_form import HyperparameterForm
 from tui.widgets.safe_input import PathInput, SafeInput, SafeTextArea
 from tui.widgets.setting_row import SettingRow
@@ -37,8 +44,13 @@ class JobForm(Vertical):
     JobForm {
         #fields { height: 1fr; scrollbar-gutter: stable; scrollbar-size-vertical: 1; }
         .section { height: 1; color: $text-primary; text-style: bold; }
-        #more { margin: 1 0 0 0; }
+        .later { margin: 1 0 0 0; }
         #row-notes TextArea { height: 2; border: none; }
+        #options {
+            .label { width: 30; }
+            Input { max-width: 24; }
+            .hint { width: 1fr; }
+        }
         #help { height: 5; padding: 0 1 0 2; border-top: solid $panel; color: $text-muted; }
     }
     """
@@ -74,8 +86,13 @@ class JobForm(Vertical):
             yield SettingRow("tags", SafeInput(draft.tags))
             notes = SafeTextArea(draft.notes, compact=True, highlight_cursor_line=False)
             yield SettingRow("notes", notes)
-            yield Static("Hyperparameters", classes="section", id="more")
+            yield Static("Hyperparameters", classes="section later")
             yield HyperparameterForm(draft)
+            yield Static("Options", classes="section later")
+            with VerticalGroup(id="options"):
+                for name in OPTIONS_ON_THE_FORM:
+                    editor = SafeInput(getattr(draft, name))
+                    yield SettingRow(name, editor, hint=short_range(name), can_reset=True)
         yield Static(id="help")
 
     def on_mount(self) -> None:
@@ -113,7 +130,18 @@ class JobForm(Vertical):
         """The focused field goes back to the preset's value."""
         row = self._focused_row()
         if row is not None:
-            self.query_exactly_one(HyperparameterForm).reset(row.field)
+            self._reset(row.field)
+
+    @on(SettingRow.ResetRequested)
+    def _on_reset_requested(self, message: SettingRow.ResetRequested) -> None:
+        message.stop()
+        self._reset(message.field)
+
+    def _reset(self, field: str) -> None:
+        if field in OPTIONS_ON_THE_FORM:
+            self._editor(field, SafeInput).value = setting_text(usual_option(field))
+        else:
+            self.query_exactly_one(HyperparameterForm).reset(field)
 
     @on(HyperparameterForm.Changed)
     def _on_hyperparameters(self, message: HyperparameterForm.Changed) -> None:
@@ -149,6 +177,9 @@ class JobForm(Vertical):
         problems = {**self.draft.problems(), **self._found}
         for field in ("name", "base_model", "host"):
             self._row(field).show(problem=problems.get(field, ""))
+        for field in OPTIONS_ON_THE_FORM:
+            is_changed = getattr(self.draft, field).strip() != setting_text(usual_option(field))
+            self._row(field).show(problem=problems.get(field, ""), is_changed=is_changed)
         self._row("dataset").show(problem=self._found.get("dataset", ""))
         default_name = replace(self.draft, name="").job_name
         self._editor("name", SafeInput).placeholder = default_name

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.widgets import Static
 
+from shared.advice.suggestion import Suggestion
 from shared.clean_text import clean_line
 from shared.number_text import clock, duration
 from shared.stages import StageTime
@@ -17,12 +18,13 @@ from tui.services.hosts.names import LOCAL
 from tui.services.mirror import Unreachable
 from tui.views.job_figures import time_left
 from tui.views.job_row import STATUS_STYLES, status_words
+from tui.views.suggestion_lines import changes_in_words
 
 _SHORTEST_BAR = 10
 
 
 class JobHeader(Static):
-    """Three lines, and one more where something is wrong."""
+    """Three lines, and more where something is wrong or could be better."""
 
     DEFAULT_CSS = """
     JobHeader { height: auto; background: $panel; padding: 0 1; }
@@ -38,14 +40,16 @@ class JobHeader(Static):
         stages: Sequence[StageTime],
         unreachable: Unreachable | None,
         now: datetime,
+        suggestions: Sequence[Suggestion] = (),
     ) -> None:
-        """Draw the job as it is at `now`."""
+        """Draw the job as it is at `now`, and what its end suggests."""
         width = max(self.content_region.width, 20)
         lines = [
             _title(job, width),
             _progress(job, width, now),
             _stages(stages, width),
             *_trouble(job, unreachable),
+            *_suggested(job, suggestions),
         ]
         lines_drawn = Table.grid(expand=True)
         lines_drawn.add_column(no_wrap=True, overflow="ellipsis")
@@ -110,6 +114,17 @@ def _stages(stages: Sequence[StageTime], width: int) -> Text:
     line = Text("  ›  " if width > 90 else " › ", style="dim").join(parts)
     line.no_wrap = True
     return line
+
+
+def _suggested(job: StoredJob, suggestions: Sequence[Suggestion]) -> list[Text]:
+    """The first of them; the retry dialog has all."""
+    if not suggestions or not suggestions[0].can_be_launched:
+        return []
+    first = suggestions[0]
+    more = f" (and {len(suggestions) - 1} more)" if len(suggestions) > 1 else ""
+    change = changes_in_words(job.spec, first)
+    words = (f"r: {change}{more}  ", "bold yellow"), (clean_line(first.reason), "yellow")
+    return [Text.assemble(*words)]
 
 
 def _trouble(job: StoredJob, unreachable: Unreachable | None) -> list[Text]:

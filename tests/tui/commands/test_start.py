@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from shared.errors import AgentRefused, DatasetChanged
+from shared.errors import AgentRefused, DatasetChanged, TooLittleMemory
 from shared.lifecycle import JobStatus
 from shared.store.store import Store
+from tests.shared.llama_70b import LLAMA_70B_CONFIG
 from tests.tui.fake_agent import FakeAgent
 from tui.commands.start import StartOptions, build_spec, start_job
 from tui.services import jobs
@@ -141,3 +144,63 @@ async def test_a_start_says_what_has_changed_in_the_file_since_its_last_check(
     out = " ".join(capsys.readouterr().out.split())
     assert "has changed since it was checked on 20" in out
     assert "conversations 1 -> 2" in out
+
+
+@pytest.fixture
+def large(options: StartOptions, tmp_path: Path) -> StartOptions:
+    """A job with a model of 70B."""
+    directory = tmp_path / "llama-70b"
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps(LLAMA_70B_CONFIG))
+    return replace(options, values={**options.values, "base_model": str(directory)})
+
+
+def gpus(*memory_mib: int) -> dict[str, object]:
+    """What an agent tells of a machine with these."""
+    return {
+        "gpus": [
+            {"index": index, "name": "A GPU", "memory_total_mib": mib, "memory_used_mib": 0}
+            for index, mib in enumerate(memory_mib)
+        ]
+    }
+
+
+async def test_a_job_that_cannot_fit_into_the_gpu_is_refused_before_anything_is_written(
+    agent: FakeAgent, store: Store, large: StartOptions
+) -> None:
+    agent.machine = gpus(24_564)
+    async with agent.running():
+        with pytest.raises(TooLittleMemory, match=r"of 24\.0 GB \(A GPU\).* such as A40"):
+            await start_job(large)
+        assert (agent.started, await store.list_jobs()) == ({}, [])
+
+        assert await start_job(replace(large, ignore_memory=True)) == 0
+    assert list(agent.started) == ["job-one"]
+
+
+async def test_a_job_that_fits_says_what_it_will_need(
+    agent: FakeAgent, large: StartOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent.machine = gpus(81_559)
+    async with agent.running():
+        assert await start_job(large) == 0
+    assert re.search(r"memory: about 4\d\.\d GB of 79\.6 GB", capsys.readouterr().out)
+
+
+async def test_every_gpu_that_the_job_takes_has_to_be_large_enough(
+    agent: FakeAgent, large: StartOptions
+) -> None:
+    agent.machine = gpus(81_559, 24_564)
+    async with agent.running():
+        with pytest.raises(TooLittleMemory):
+            await start_job(replace(large, settings=("num_gpus=2",)))
+        assert await start_job(large) == 0
+
+
+async def test_too_little_ram_is_a_warning(
+    agent: FakeAgent, large: StartOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent.machine = {"memory_total_bytes": 16 * 10**9, "memory_available_bytes": 8 * 10**9}
+    async with agent.running():
+        assert await start_job(large) == 0
+    assert "(RAM): too much, it may end out of memory." in capsys.readouterr().out

@@ -44,13 +44,17 @@ def test_the_plan_is_that_of_the_split_texts(values: dict[str, object]) -> None:
         sides.append([item for item in counted if item[1] <= hyperparameters.max_seq_length])
     train, held_out = sides
     targets = [len(row.trained) for row, _ in train]
+    tokens = [tokens for _, tokens in train]
+    steps = plan_steps(targets, hyperparameters)
 
     assert plan_training(outline_of(SAMPLE_JSON), hyperparameters) == TrainingPlan(
         train_conversations=len({row.conversation_id for row, _ in train}),
         held_out_conversations=len({row.conversation_id for row, _ in held_out}),
         targets=sum(targets),
-        tokens_per_epoch=sum(tokens for _, tokens in train),
-        total_steps=len(plan_steps(targets, hyperparameters)),
+        tokens_per_epoch=sum(tokens),
+        total_steps=len(steps),
+        longest_row_tokens=max(tokens),
+        largest_step_tokens=max(sum(tokens[row] for row in step.examples) for step in steps),
     )
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from shared.hyperparameters import PRESETS, Hyperparameters, Preset, allowed_range, help_line
-from shared.job_spec import JobSpec, build_job_spec
-from tests.shared.store.journal import job_spec
+from shared.job_spec import CheckpointReference, JobSpec, build_job_spec
+from shared.job_state import JobState
+from shared.store.stored import StoredJob
+from tests.shared.store.journal import BEGIN, job_spec
 from tui.views.field_help import field_help
 from tui.views.job_draft import JobDraft, preset_text, short_range, text_of
 
@@ -221,3 +223,63 @@ def test_what_names_no_host_is_a_problem_of_its_field(typed: str) -> None:
 def test_the_help_of_a_base_model_follows_the_host() -> None:
     assert "absolute path" in field_help("base_model", Preset.BALANCED, "ssh:box")[0]
     assert "absolute path" not in field_help("base_model", Preset.BALANCED)[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "problem"),
+    [
+        ("num_gpus", "0", "must be a whole number at least 1, at most 64."),
+        ("num_gpus", "", "must be a whole number at least 1, at most 64."),
+        ("early_stopping_patience", "x", "must be a whole number at least 1, at most 100 or none."),
+    ],
+)
+def test_an_option_is_judged_like_a_hyperparameter(field: str, text: str, problem: str) -> None:
+    wrong: Any = {field: text}
+    assert replace(DRAFT, **wrong).problems() == {field: problem}
+    purpose, allowed = field_help(field, Preset.BALANCED)
+    assert purpose.endswith(".")
+    assert short_range(field) in allowed
+    assert "usually" in allowed
+
+
+def test_options_reach_the_job() -> None:
+    spec = spec_of(replace(DRAFT, num_gpus=" 2 ", early_stopping_patience="3"))
+    assert (spec.num_gpus, spec.early_stopping_patience) == (2, 3)
+    assert spec_of(DRAFT).early_stopping_patience is None
+
+
+CHECKPOINT = CheckpointReference(job_id="job-zero", step=40, manifest_sha256="c" * 64)
+ENDED = StoredJob(
+    job_spec(hyperparameters={"lora_r": 8}, pack_tokens=4096, resume_from=CHECKPOINT),
+    JobState(),
+    "ssh:box",
+    retry_of=None,
+    error_message=None,
+    created_at=BEGIN,
+    updated_at=BEGIN,
+)
+
+
+def test_a_changed_retry_is_the_earlier_job_with_its_changes_marked() -> None:
+    changes = {"learning_rate": 1e-4, "num_gpus": 2, "checkpoints_kept": 1}
+    draft = JobDraft.changed(ENDED, Path("/data/train.json"), changes)
+
+    assert (draft.retry_of, draft.host) == ("job-one", "ssh:box")
+    assert draft.changes == (
+        "learning_rate 0.0002 → 0.0001, num_gpus 1 → 2, checkpoints_kept 3 → 1, "
+        "resume_from step 40 of job-zero → none"
+    )
+    assert draft.differs_from_preset("learning_rate")
+    spec = spec_of(draft)
+    assert (spec.hyperparameters.lora_r, spec.hyperparameters.learning_rate) == (8, 1e-4)
+    assert (spec.pack_tokens, spec.num_gpus, spec.checkpoints_kept) == (4096, 2, 1)
+    assert spec.resume_from is None
+
+
+def test_a_retry_begins_where_the_earlier_job_did_and_a_new_job_does_not() -> None:
+    path = Path("/data/train.json")
+    assert spec_of(JobDraft.of_spec(ENDED.spec, path)).resume_from is None
+    assert spec_of(JobDraft.changed(ENDED, path, {"num_gpus": 2})).resume_from == CHECKPOINT
+    resumed = JobDraft.changed(ENDED, path, {"resume_from": CHECKPOINT, "max_restarts": 6})
+    assert (spec_of(resumed).resume_from, spec_of(resumed).max_restarts) == (CHECKPOINT, 6)
+    assert spec_of(JobDraft.changed(ENDED, path, {"resume_from": None})).resume_from is None

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from shared.agent_protocol import GpuFacts, MachineFacts
+from shared.clean_text import clean_line
 from shared.dataset.findings import Finding, Severity
 from shared.dataset.report import DatasetReport
 from shared.hyperparameters import Hyperparameters
+from shared.job_spec import DatasetReference
+from tests.shared.llama_70b import LLAMA_70B
 from tests.shared.store.journal import job_spec
+from tui.services.dataset_check import CheckedFile
+from tui.services.model_shapes import FoundShape
 from tui.services.preview import Prepared, Preview
 from tui.services.speed import ObservedSpeed, Speed
 from tui.services.training_plan import TrainingPlan
@@ -49,6 +55,7 @@ def test_everything_is_said_once_it_is_counted() -> None:
         "steps": "6 (3 epochs, 16 targets a step)",
         "time": "at 100 tokens/s, as in job-before: about 0:04:00 of training, "
         "model loading and evaluation not counted",
+        "memory": "–",
         "cost": "local host: no rent",
         "checks": "no findings",
     }
@@ -174,3 +181,41 @@ def test_the_review_of_a_dry_run_says_that_it_is_one() -> None:
 
     assert shown["dry run"] == "one optimizer step on ten examples; no adapter"
     assert shown["steps"] == "1 (dry run)"
+
+
+def checked_preview() -> Preview:
+    """What was counted of a file whose bytes are known."""
+    dataset = DatasetReference(file_name="train.json", sha256="0" * 64, size_bytes=1)
+    checked = CheckedFile(Path("/data/train.json"), dataset, "tiny", REPORT)
+    plan = replace(PLAN, longest_row_tokens=1200, largest_step_tokens=9000)
+    return Preview("tiny", REPORT, plan, checked=checked)
+
+
+def machine_with(memory_total_mib: int) -> MachineFacts:
+    gpu = GpuFacts(index=0, name=f"NVIDIA{EVIL} H100", memory_total_mib=memory_total_mib)
+    return MachineFacts(gpus=(gpu,))
+
+
+def test_the_memory_follows_what_is_typed_and_what_the_host_told() -> None:
+    counted = Counted(
+        DRAFT, checked_preview(), shape=FoundShape(LLAMA_70B), facts=machine_with(81_559)
+    )
+    line = next(line for line in summary_lines(counted) if line.name == "memory")
+    assert (line.value, line.tone) == (
+        f"about 60.2 GB of 79.6 GB ({clean_line(f'NVIDIA{EVIL} H100')})",
+        "",
+    )
+
+    wider = replace(DRAFT, hyperparameters={"lora_r": "256"})
+    line = next(
+        line for line in summary_lines(replace(counted, draft=wider)) if line.name == "memory"
+    )
+    assert (line.value.endswith(": too much"), line.tone) == (True, "error")
+
+
+def test_why_the_memory_is_not_known_is_said() -> None:
+    counted = Counted(DRAFT, checked_preview(), shape=FoundShape(LLAMA_70B))
+    assert values(counted)["memory"] == "unknown: the host has not told its memory"
+    gated = replace(counted, shape=FoundShape(None, f"it is{EVIL} gated"))
+    assert values(gated)["memory"].startswith("unknown: it is")
+    assert "\x1b" not in values(gated)["memory"]
