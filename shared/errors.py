@@ -9,6 +9,7 @@
     │   │   └── DatasetChanged       the file is not the one that was checked
     │   ├── UnsupportedChatTemplate  a tokenizer whose template we cannot reproduce token for token
     │   ├── InvalidBaseModel         a base model that is missing or not a causal language model
+    │   ├── TooLittleMemory          a GPU on which the job would not fit, by the prediction
     │   ├── JobConflict              the job id is taken by another spec
     │   ├── NoTrainerRunning         a request that needs a trainer, and none is at work
     │   └── UnknownJob               no job of that id, or an ambiguous prefix
@@ -86,6 +87,10 @@ class UnsupportedChatTemplate(InvalidInput):
 
 class InvalidBaseModel(InvalidInput):
     """A base model that is not there, or cannot be trained here."""
+
+
+class TooLittleMemory(InvalidInput):
+    """The predicted peak is more than the GPU has; the message says what would fit."""
 
 
 class JobConflict(InvalidInput):

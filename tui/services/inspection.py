@@ -9,7 +9,8 @@ from shared.base_models import BUILT_MODELS, find_encoder, read_encoder
 from shared.chat_format import ChatEncoder
 from tui.config import load_config
 from tui.services.hosts.names import LOCAL
-from tui.services.hub_tokenizers import hub_tokenizer, is_hub_id
+from tui.services.hub_files import is_hub_id
+from tui.services.hub_tokenizers import hub_tokenizer
 
 CutTargets = Literal["exclude", "train"]
 OverLong = Literal["refuse", "exclude"]

@@ -12,8 +12,7 @@ from typing import Any
 
 from shared.errors import InvalidInput
 from shared.events import CheckpointCommitted, CheckpointRefused
-from shared.hyperparameters import Hyperparameters
-from shared.job_options import changed_settings, changed_spec
+from shared.job_options import OF_THE_RUN, changed_settings, changed_spec
 from shared.job_spec import CheckpointReference, JobSpec
 from shared.lifecycle import JobStatus
 from shared.store.store import Store
@@ -21,9 +20,6 @@ from shared.store.stored import StoredJob
 from tui.services import jobs
 from tui.services.hosts.host import Step, in_silence
 from tui.services.session import Session
-
-_MATTERING_OPTIONS = ("cut_targets", "over_long")
-"""Beside the hyperparameters: with another value the checkpoint is of another run."""
 
 
 async def resume_job(
@@ -81,11 +77,10 @@ def _require_interrupted(job: StoredJob) -> None:
 
 def _require_same_run(job: StoredJob, spec: JobSpec) -> None:
     """Say here what the trainer on the host would say only once it has loaded the model."""
-    mattering = (*Hyperparameters.model_fields, *_MATTERING_OPTIONS)
     changes = [
         f"  {name}: {before} there, {after} here"
         for name, before, after in changed_settings(job.spec, spec)
-        if name in mattering
+        if name in OF_THE_RUN
     ]
     if changes and not spec.force_resume:
         listed = "\n".join(changes)

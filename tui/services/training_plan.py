@@ -29,6 +29,10 @@ class TrainingPlan:
     tokens_per_epoch: int
     """Of the training conversations, folded; an estimate where the report's tokens are."""
     total_steps: int
+    longest_row_tokens: int = 0
+    """Of the rows that are trained: the least that has to fit into memory together."""
+    largest_step_tokens: int = 0
+    """Of the optimizer step with most tokens: no micro-batch has more."""
 
 
 @dataclass
@@ -84,10 +88,16 @@ def plan_training(outline: Outline, hyperparameters: Hyperparameters) -> Trainin
     rows = list(outline.rows(hyperparameters.max_seq_length))
     trained = [row for row in rows if row[0] not in held_out]
     target_counts = [targets for _, _, targets in trained]
+    row_tokens = [tokens for _, tokens, _ in trained]
+    steps = plan_steps(target_counts, hyperparameters)
     return TrainingPlan(
         train_conversations=len({index for index, _, _ in trained}),
         held_out_conversations=len({index for index, _, _ in rows if index in held_out}),
         targets=sum(target_counts),
-        tokens_per_epoch=sum(tokens for _, tokens, _ in trained),
-        total_steps=len(plan_steps(target_counts, hyperparameters)),
+        tokens_per_epoch=sum(row_tokens),
+        total_steps=len(steps),
+        longest_row_tokens=max(row_tokens, default=0),
+        largest_step_tokens=max(
+            (sum(row_tokens[row] for row in step.examples) for step in steps), default=0
+        ),
     )
