@@ -8,7 +8,7 @@ from __future__ import annotations
 from shared import events
 from shared.clean_text import clean_line
 from shared.job_state import JobState
-from shared.number_text import clock, duration, number, size
+from shared.number_text import clock, duration, many, number, size
 
 _LONGEST_TEXT = 160
 
@@ -80,11 +80,18 @@ def _words(event: events.Event) -> str:
         case events.AdapterSaved():
             return f"adapter saved ({size(event.size_bytes)}, {event.manifest_sha256[:12]})"
         case events.AdapterVerified():
-            return f"adapter loads and generates: {event.generated!r}"
+            return f"adapter {_verified(event)}: {event.generated!r}"
         case events.LogLine():
             return event.message if event.level == "info" else f"{event.level}: {event.message}"
         case events.TrainerFinished():
             return f"trainer finished: {event.stop_reason} {event.detail}"
+
+
+def _verified(event: events.AdapterVerified) -> str:
+    if event.logit_difference is None:
+        return "loads and generates"
+    proof = f"{many(event.prompts, 'prompt')}, logits within {event.logit_difference:.1g}"
+    return f"loads and generates as the trainer did ({proof})"
 
 
 def _run_facts(event: events.RunFacts) -> str:

@@ -1,14 +1,13 @@
 """Writes the adapter down: safetensors, PEFT's configuration, tokenizer, README, manifest.
 
-The directory is everything another person needs: it loads with plain PEFT, and its manifest says
-what it was made of and the hash of every file.
+The directory is everything another person needs: it loads with plain PEFT, vLLM serves it, and its
+manifest says what it was made of and the hash of every file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,22 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import PreTrainedTokenizerBase
 
-from agent.run_directory import AttemptSpec
-from agent.trainer.checkpoints import Progress
+from agent.run_directory import AttemptDirectory, AttemptSpec
+from agent.trainer.batches import TrainingData
+from agent.trainer.curves_svg import loss_curves
+from agent.trainer.model_card import CURVES_FILE, MODEL_CARD_FILE, RunResult, model_card
+from agent.trainer.portability import (
+    PORTABILITY_FILE,
+    Answer,
+    answer,
+    conversation_prompts,
+    neutral_prompts,
+    write_answers,
+)
 from agent.trainer.tensor_files import write_tensors
-from shared import events, manifest
+from agent.trainer.training_history import read_history
+from shared import manifest
+from shared.chat_format import ChatEncoder
 
 ADAPTER_DTYPE = torch.bfloat16
 """Trained in fp32, published in bf16: the base computes in bf16, and the file is half as large."""
@@ -30,23 +41,45 @@ _PACKAGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
-    """What the trainer knows at the end of a run."""
+class Answers:
+    """The trainer's own answers with the adapter as it is published."""
 
-    facts: events.RunFacts
-    progress: Progress
-    chat_format: str
-    chat_template_sha256: str
+    neutral: list[Answer]
+    """Go out with the adapter."""
+    conversations: list[Answer]
+    """To prompts of the training file: they stay on the machine."""
+
+
+def answers_as_published(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, data: TrainingData, encoder: ChatEncoder
+) -> Answers:
+    """Round the trained parameters to `ADAPTER_DTYPE`, and answer the prompts with them.
+
+    Training is over: what the fresh process loads is what is asked here.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(ADAPTER_DTYPE).to(parameter.dtype)
+    base = model.get_base_model()
+    if base.config._attn_implementation != "sdpa":
+        # The fresh process has it too, and asks one prompt at a time.
+        base.set_attn_implementation("sdpa")
+    model.eval()
+    return Answers(
+        answer(model, tokenizer, neutral_prompts(encoder)),
+        answer(model, tokenizer, conversation_prompts(data.held_out, data.train, encoder)),
+    )
 
 
 def save_adapter(
-    directory: Path,
+    directory: AttemptDirectory,
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     spec: AttemptSpec,
     result: RunResult,
+    answers: Answers,
 ) -> dict[str, Any]:
-    """Commit the adapter to `directory`; returns its manifest.
+    """Commit the adapter to `directory.adapter_path`; returns its manifest.
 
     Raises:
         OSError: the disk is full or gone; nothing half written stays.
@@ -67,15 +100,24 @@ def save_adapter(
         config.revision = spec.job.base_model_revision
         config.save_pretrained(str(partial))
         tokenizer.save_pretrained(partial)
-        (partial / "README.md").write_text(model_card(spec, result), encoding="utf-8")
-        return manifest_facts(spec, result)
+        write_answers(answers.neutral, partial / PORTABILITY_FILE)
+        curves = loss_curves(read_history(directory), f"Losses of job {spec.job.job_id}")
+        (partial / CURVES_FILE).write_text(curves, encoding="utf-8")
+        (partial / MODEL_CARD_FILE).write_text(model_card(spec, result), encoding="utf-8")
+        return {**manifest_facts(spec, result), "portability": portability}
 
-    return manifest.commit(directory, write_files)
+    write_answers(answers.conversations, directory.portability_path)
+    portability = {
+        "prompts": len(answers.neutral) + len(answers.conversations),
+        # That file stays behind; the adapter says which one it was.
+        "conversations_sha256": manifest.file_sha256(directory.portability_path),
+    }
+    return manifest.commit(directory.adapter_path, write_files)
 
 
 def manifest_facts(spec: AttemptSpec, result: RunResult) -> dict[str, Any]:
     """What the adapter was made of; the file hashes are added by the commit."""
-    job = spec.job
+    job, progress = spec.job, result.progress
     return {
         "job_id": job.job_id,
         "attempt": spec.attempt,
@@ -90,69 +132,13 @@ def manifest_facts(spec: AttemptSpec, result: RunResult) -> dict[str, Any]:
         "optim": result.facts.optim,
         "device": result.facts.device,
         "total_steps": result.facts.total_steps,
-        **asdict(result.progress),
+        "final_loss": progress.final_loss,
+        "base_eval_loss": progress.base_eval_loss,
+        "eval_loss": progress.eval_loss,
         "versions": result.facts.versions,
     }
-
-
-def model_card(spec: AttemptSpec, result: RunResult) -> str:
-    """README.md of the adapter: the facts of the run, and how to load it."""
-    job, facts = spec.job, result.facts
-    rows = {
-        "base model": f"{job.base_model} ({job.base_model_revision or 'no revision given'})",
-        "dataset": f"{job.dataset.file_name}, sha256 {job.dataset.sha256}",
-        "conversations": f"{facts.conversations} trained, {facts.held_out_conversations} held out",
-        "targets": f"{facts.targets} assistant turns",
-        "tokens an epoch": f"{facts.tokens_per_epoch}, {facts.supervised_tokens_per_epoch} trained",
-        "optimizer steps": str(facts.total_steps),
-        "device": facts.device,
-        "quantisation": facts.quantization,
-        "final training loss": _number(result.progress.final_loss),
-        "held-out loss, base": _number(result.progress.base_eval_loss),
-        "held-out loss, adapter": _number(result.progress.eval_loss),
-    }
-    hyperparameters = job.hyperparameters.model_dump(mode="json")
-    return "\n".join(
-        [
-            "---",
-            "library_name: peft",
-            "tags: [lora, qlora, brightrun]",
-            "---",
-            f"# LoRA adapter of job {job.job_id}",
-            "",
-            "| fact | value |",
-            "|---|---|",
-            *(f"| {name} | {_cell(value)} |" for name, value in rows.items()),
-            "",
-            "| hyperparameter | value |",
-            "|---|---|",
-            *(f"| {name} | {_cell(value)} |" for name, value in hyperparameters.items()),
-            "",
-            "Held-out loss is the mean over supervised tokens of conversations that were not",
-            "trained, in nats. `manifest.json` holds the versions and the hash of every file.",
-            "",
-            "```python",
-            "from peft import PeftModel",
-            "model = PeftModel.from_pretrained(base_model, ADAPTER_DIRECTORY)",
-            "```",
-            "",
-        ]
-    )
 
 
 def package_versions() -> dict[str, str]:
     """Installed versions of the training stack."""
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
-
-
-def text_sha256(text: str) -> str:
-    """Hex SHA-256 of a text's UTF-8 bytes."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4f}"
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -54,6 +54,18 @@ def record(event: events.Event) -> events.JournalRecord:
             ),
             "held-out loss –, perplexity – (step 4)",
         ),
+        (
+            events.AdapterVerified(
+                manifest_sha256="a" * 64,
+                prompt="Hi",
+                generated="Hello",
+                generated_tokens=1,
+                prompts=3,
+                logit_difference=0.000123,
+            ),
+            "adapter loads and generates as the trainer did "
+            "(3 prompts, logits within 0.0001): 'Hello'",
+        ),
         (events.LogLine(level="error", message="no room"), "error: no room"),
         (
             events.LogLine(
