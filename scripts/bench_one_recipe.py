@@ -24,10 +24,10 @@ from torch.nn.functional import cross_entropy
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTTrainer
 
-from agent.trainer.attention import SDPA_ROWS, Attention
-from agent.trainer.base_model import load_quantized
 from agent.trainer.batches import Example
 from agent.trainer.micro_batches import model_inputs, pack
+from agent.trainer.models.attention import SDPA_ROWS, Attention
+from agent.trainer.models.base_model import load_quantized
 from agent.trainer.qlora_trainer import adapter_in_fp32
 from agent.trainer.scored_model import ScoredModel
 from scripts.bench_recipes import (

@@ -20,7 +20,8 @@ from peft import LoraConfig
 from transformers import PreTrainedModel, PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from agent.trainer.base_model import (
+from agent.trainer.batches import Example, TrainingData
+from agent.trainer.models.base_model import (
     BaseModelLocation,
     TemplateRenderer,
     backend,
@@ -29,7 +30,6 @@ from agent.trainer.base_model import (
     load_tokenizer,
     locate,
 )
-from agent.trainer.batches import Example, TrainingData
 from agent.trainer.qlora_trainer import QLoRATrainer, adapter_in_fp32
 from agent.trainer.train import load_for_training
 from shared import events

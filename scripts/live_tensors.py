@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_iter
 
 from agent.run_directory import AttemptDirectory
 from agent.trainer.event_writer import EventWriter
-from agent.trainer.replicas import Replicas
+from agent.trainer.parallel.replicas import Replicas
 from agent.trainer.train import train
 from shared import events
 from shared.lifecycle import Activity

@@ -31,20 +31,20 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
-from agent.trainer.adapter import package_versions
-from agent.trainer.base_model import (
+from agent.trainer.adapters.adapter import package_versions
+from agent.trainer.batches import Example, TrainingData
+from agent.trainer.checkpointing.checkpoint_disk import CheckpointDisk
+from agent.trainer.checkpointing.checkpoint_writer import CheckpointWriter
+from agent.trainer.checkpointing.snapshot import SnapshotTaker
+from agent.trainer.memory_guard import is_out_of_memory
+from agent.trainer.models.base_model import (
     BaseModelLocation,
     load_config,
     load_quantized,
     load_tokenizer,
 )
-from agent.trainer.batches import Example, TrainingData
-from agent.trainer.checkpoint_disk import CheckpointDisk
-from agent.trainer.checkpoint_writer import CheckpointWriter
-from agent.trainer.memory_guard import is_out_of_memory
+from agent.trainer.models.tiny_llama import build_tokenizer
 from agent.trainer.qlora_trainer import QLoRATrainer, peak_memory_bytes
-from agent.trainer.snapshot import SnapshotTaker
-from agent.trainer.tiny_llama import build_tokenizer
 from agent.trainer.train import load_for_training
 from shared import events
 from shared.chat_format import IGNORED_LABEL

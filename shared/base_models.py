@@ -19,7 +19,7 @@ from shared.errors import InvalidBaseModel
 
 BUILT_MODELS = {"tiny": "tiny-llama-1", "smollm2": "smollm2-135m-instruct"}
 """Public name -> directory below the models directory. Raise the number in `tiny-llama-1` when
-anything in `agent.trainer.tiny_llama` changes what is built."""
+anything in `agent.trainer.models.tiny_llama` changes what is built."""
 
 TEMPLATE_FILES = ("chat_template.jinja", "tokenizer_config.json")
 """Where a chat template stands beside `tokenizer.json`, the newer place first."""

@@ -1,7 +1,7 @@
 """The trainer process: `python -P -m agent.trainer ATTEMPT_DIRECTORY [--verify]`.
 
 For a job of several replicas it starts one such process a GPU and stays their parent; see
-`agent.trainer.launch_replicas`.
+`agent.trainer.parallel.launch_replicas`.
 
 Trains, then replaces itself by a fresh interpreter that loads the adapter from its files and
 generates with it: the process id stays, the memory is given back. It reads `attempt.json` and
@@ -23,11 +23,11 @@ from pathlib import Path
 import torch
 
 from agent.run_directory import AttemptDirectory, AttemptSpec
-from agent.trainer import replica_process
 from agent.trainer.event_writer import EventWriter
 from agent.trainer.exit_codes import EXIT_REPORTED, EXIT_TERMINATED
 from agent.trainer.failures import NonFinite, ReplicaLost, Terminated, is_disk_full
-from agent.trainer.replicas import Replicas
+from agent.trainer.parallel import replica_process
+from agent.trainer.parallel.replicas import Replicas
 from shared import errors, events
 from shared.lifecycle import STOP_REASONS, JobStatus, StopReason
 
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
 def start_replicas(directory: AttemptDirectory, spec: AttemptSpec) -> int:
     """Be the parent of the replicas; returns the exit code."""
     # Imported here: a lone trainer has no need of torchrun.
-    from agent.trainer import launch_replicas
+    from agent.trainer.parallel import launch_replicas
 
     try:
         return launch_replicas.launch(directory, spec)
@@ -111,7 +111,7 @@ def train(directory: AttemptDirectory, writer: EventWriter) -> StopReason:
 
 def verify(directory: AttemptDirectory, writer: EventWriter) -> StopReason:
     """Prove that the adapter on the disk loads and generates."""
-    from agent.trainer.verify import verify_adapter
+    from agent.trainer.adapters.verify import verify_adapter
 
     verify_adapter(directory, writer)
     return StopReason.COMPLETED

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from agent.trainer.attention import Attention
 from agent.trainer.batches import Example
+from agent.trainer.models.attention import Attention
 from shared.chat_format import IGNORED_LABEL
 
 MicroBatch = tuple[int, ...]

@@ -9,7 +9,7 @@
   are put together, and a step that ran out of memory can be done again in smaller pieces.
 - `_get_grad_norm`: a step whose loss or gradient is not finite is not applied.
 - `evaluate`: held-out loss as a mean over tokens; upstream averages the means of batches.
-- saving and restoring: our committed checkpoints (see `agent.trainer.checkpoints`).
+- saving and restoring: our committed checkpoints (see `agent.trainer.checkpointing.checkpoints`).
 
 The adapter is held in fp32 as well (`adapter_in_fp32`).
 
@@ -32,15 +32,15 @@ from torch.utils.data import DataLoader
 from transformers import TrainerControl
 from trl import SFTTrainer
 
-from agent.trainer import best_adapter, checkpoints, restore
-from agent.trainer.attention import Attention
 from agent.trainer.batches import Example, TrainingData
+from agent.trainer.checkpointing import best_adapter, checkpoints, restore
+from agent.trainer.checkpointing.snapshot import Progress
 from agent.trainer.guards import DivergenceAlert, EarlyStopping, NonFiniteGuard
 from agent.trainer.memory_guard import MemoryGuard
 from agent.trainer.micro_batches import MicroBatch, model_inputs, pack
-from agent.trainer.replicas import Replicas
+from agent.trainer.models.attention import Attention
+from agent.trainer.parallel.replicas import Replicas
 from agent.trainer.scored_model import ScoredModel
-from agent.trainer.snapshot import Progress
 from shared import events
 from shared.job_spec import JobSpec
 from shared.lifecycle import Activity, JobStatus

@@ -2,7 +2,7 @@
 
 It stands where Trainer would put DistributedDataParallel: that wrapper adds gradients up after
 every micro-batch of every process, which must then hold equally many. Ours adds them up once a
-step, whatever each process had to do for it (see `agent.trainer.replicas`).
+step, whatever each process had to do for it (see `agent.trainer.parallel.replicas`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from agent.trainer.attention import Attention
 from agent.trainer.loss import has_plain_head, summed_loss, summed_loss_of_logits
 from agent.trainer.micro_batches import ModelInputs
+from agent.trainer.models.attention import Attention
 
 
 class ScoredModel(torch.nn.Module):

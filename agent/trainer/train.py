@@ -22,10 +22,21 @@ from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig
 
 from agent.run_directory import AttemptDirectory, AttemptSpec, checkpoint_step
-from agent.trainer import best_adapter, checkpoints
-from agent.trainer.adapter import answers_as_published, package_versions, save_adapter
-from agent.trainer.attention import SDPA_ROWS, Attention, choose_attention
-from agent.trainer.base_model import (
+from agent.trainer.adapters.adapter import answers_as_published, package_versions, save_adapter
+from agent.trainer.adapters.model_card import RunResult
+from agent.trainer.batches import TrainingData, prepare
+from agent.trainer.checkpointing import best_adapter, checkpoints
+from agent.trainer.checkpointing.checkpoint_disk import CheckpointDisk
+from agent.trainer.checkpointing.checkpoint_schedule import CheckpointSchedule
+from agent.trainer.checkpointing.checkpoint_writer import CheckpointWriter
+from agent.trainer.checkpointing.fingerprint import fingerprint_of
+from agent.trainer.checkpointing.resume import checkpoint_folders, find_checkpoint
+from agent.trainer.checkpointing.snapshot import SnapshotTaker
+from agent.trainer.event_writer import EventWriter
+from agent.trainer.failures import Terminated
+from agent.trainer.micro_batches import pack
+from agent.trainer.models.attention import SDPA_ROWS, Attention, choose_attention
+from agent.trainer.models.base_model import (
     QUANTIZATION,
     BaseModelLocation,
     backend,
@@ -36,24 +47,13 @@ from agent.trainer.base_model import (
     locate,
     template_renderer,
 )
-from agent.trainer.batches import TrainingData, prepare
-from agent.trainer.checkpoint_disk import CheckpointDisk
-from agent.trainer.checkpoint_exchange import agree_on_checkpoint
-from agent.trainer.checkpoint_schedule import CheckpointSchedule
-from agent.trainer.checkpoint_writer import CheckpointWriter
-from agent.trainer.event_writer import EventWriter
-from agent.trainer.failures import Terminated
-from agent.trainer.fingerprint import fingerprint_of
-from agent.trainer.micro_batches import pack
-from agent.trainer.model_card import RunResult
+from agent.trainer.models.target_modules import choose_target_modules, skeleton
+from agent.trainer.parallel.checkpoint_exchange import agree_on_checkpoint
+from agent.trainer.parallel.replica_check import ReplicaCheck
+from agent.trainer.parallel.replica_process import require_same_job
+from agent.trainer.parallel.replicas import Replicas
 from agent.trainer.qlora_trainer import QLoRATrainer
-from agent.trainer.replica_check import ReplicaCheck
-from agent.trainer.replica_process import require_same_job
-from agent.trainer.replicas import Replicas
-from agent.trainer.resume import checkpoint_folders, find_checkpoint
-from agent.trainer.snapshot import SnapshotTaker
 from agent.trainer.stop_signals import StopSignals
-from agent.trainer.target_modules import choose_target_modules, skeleton
 from shared import events, manifest
 from shared.chat_format import choose_chat_format
 from shared.errors import DatasetChanged, InvalidJobSpec

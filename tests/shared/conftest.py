@@ -13,7 +13,7 @@ from shared.chat_format import ChatEncoder, choose_chat_format
 if TYPE_CHECKING:  # transformers takes seconds to import, and most tests here do without
     from transformers import PreTrainedTokenizerFast
 
-    from agent.trainer.base_model import TemplateRenderer
+    from agent.trainer.models.base_model import TemplateRenderer
 
 CHATML_TEMPLATE = (
     "{% for message in messages %}"
@@ -36,7 +36,7 @@ class Base:
     @property
     def render(self) -> TemplateRenderer:
         """Token ids of the tokenizer's own template."""
-        from agent.trainer.base_model import TemplateRenderer
+        from agent.trainer.models.base_model import TemplateRenderer
 
         return TemplateRenderer(self.tokenizer)
 
@@ -52,7 +52,7 @@ class Base:
 
 @pytest.fixture(scope="session")
 def llama() -> Base:
-    from agent.trainer.tiny_llama import build_tokenizer
+    from agent.trainer.models.tiny_llama import build_tokenizer
 
     return Base(build_tokenizer())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.trainer.tiny_llama import ensure_tiny_llama
+from agent.trainer.models.tiny_llama import ensure_tiny_llama
 from shared.base_models import find_encoder, read_template
 from shared.dataset.checks.checker import check_dataset
 from shared.dataset.findings import Severity

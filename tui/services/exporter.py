@@ -16,7 +16,7 @@ from typing import Any
 
 from shared.errors import InvalidInput, ProtocolError
 
-_TRAINER_MODULE, _EXPORT_MODULE = "agent.trainer", "agent.trainer.export"
+_TRAINER_MODULE, _EXPORT_MODULE = "agent.trainer", "agent.trainer.adapters.export"
 _NEEDED = ("torch", "transformers", "peft")
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from agent.trainer.attention import choose_attention
 from agent.trainer.memory_guard import MemoryGuard
+from agent.trainer.models.attention import choose_attention
 from shared.advice.advisor import suggestions
 from shared.advice.memory import packs_that_did_not_fit
 from shared.errors import InvalidJobSpec

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.run_directory import AttemptDirectory
-from agent.trainer.base_model import backend, load_tokenizer, locate, template_renderer
 from agent.trainer.batches import TrainingData, prepare
+from agent.trainer.models.base_model import backend, load_tokenizer, locate, template_renderer
 from shared.chat_format import choose_chat_format
 from shared.dataset.step_plan import plan_steps
 from shared.errors import InvalidDataset

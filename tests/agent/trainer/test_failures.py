@@ -12,8 +12,8 @@ import torch
 
 from agent.run_directory import AttemptDirectory, checkpoint_name
 from agent.trainer import __main__ as trainer_process
-from agent.trainer.checkpoint_disk import CheckpointDisk
-from agent.trainer.snapshot import Snapshot
+from agent.trainer.checkpointing.checkpoint_disk import CheckpointDisk
+from agent.trainer.checkpointing.snapshot import Snapshot
 from shared import events, manifest
 from shared.lifecycle import StopReason
 from tests.agent.trainer.conftest import MakeAttempt

@@ -15,12 +15,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from agent.trainer.attention import SDPA_ROWS, Attention
-from agent.trainer.base_model import backend, load_quantized, load_tokenizer, locate
-from agent.trainer.base_model import template_renderer as renderer
 from agent.trainer.batches import Example
 from agent.trainer.loss import has_plain_head, summed_loss, summed_loss_of_logits
 from agent.trainer.micro_batches import ModelInputs, model_inputs
+from agent.trainer.models.attention import SDPA_ROWS, Attention
+from agent.trainer.models.base_model import backend, load_quantized, load_tokenizer, locate
+from agent.trainer.models.base_model import template_renderer as renderer
 from agent.trainer.scored_model import ScoredModel
 from shared.chat_format import IGNORED_LABEL, ChatEncoder, choose_chat_format
 from shared.dataset.conversation import Conversation, Message

@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from agent.trainer.tiny_llama import ensure_tiny_llama
+from agent.trainer.models.tiny_llama import ensure_tiny_llama
 from shared.memory.activations import block_bytes_per_token
 from shared.memory.plan import plan_memory
 from shared.memory.workload import Workload

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.trainer.attention import Attention
 from agent.trainer.batches import Example
 from agent.trainer.micro_batches import model_inputs, pack
+from agent.trainer.models.attention import Attention
 
 SDPA_ROWS = Attention("sdpa_rows", True, "")
 FLASH = Attention("flash_attention_2", True, "")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.trainer.base_model import template_renderer
 from agent.trainer.batches import TrainingData, prepare
+from agent.trainer.models.base_model import template_renderer
 from shared.base_models import read_encoder
 from shared.chat_format import choose_chat_format
 from shared.dataset.checks.checker import Checker

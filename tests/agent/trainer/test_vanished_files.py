@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agent.trainer import __main__ as trainer_process
-from agent.trainer.tiny_llama import ensure_tiny_llama
+from agent.trainer.models.tiny_llama import ensure_tiny_llama
 from shared.lifecycle import StopReason
 from tests.agent.trainer.conftest import MakeAttempt
 from tests.agent.trainer.in_process import spoil_steps, train_here

@@ -1,8 +1,9 @@
 """Small tokenizers with the control tokens and chat templates of several families of models.
 
 The vendors' templates are those that TRL ships as files. It has none of Mistral's and Phi-4's: the
-short ones here say what theirs say without tools, and `tests/agent/trainer/test_real_tokenizers.py`
-holds Mistral's formats against Mistral's own encoder.
+short ones here say what theirs say without tools, and
+`tests/agent/trainer/models/test_real_tokenizers.py` holds Mistral's formats against Mistral's own
+encoder.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from agent.trainer.tiny_llama import build_tokenizer
+from agent.trainer.models.tiny_llama import build_tokenizer
 from shared.chat_formats.base import ChatFormat
 from shared.chat_formats.known import (
     CHATML,

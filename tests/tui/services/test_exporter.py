@@ -26,12 +26,17 @@ def options(folder: Path) -> ExportOptions:
 
 def test_it_runs_with_our_own_python_where_nothing_else_is_named(tmp_path: Path) -> None:
     command = export_command(tmp_path / "trainer.json")
-    assert command == [sys.executable, "-P", "-m", "agent.trainer.export"]
+    assert command == [sys.executable, "-P", "-m", "agent.trainer.adapters.export"]
 
 
 def test_it_runs_with_the_stack_that_trainers_of_this_machine_use(tmp_path: Path) -> None:
     named = trainer_file(tmp_path, "/stack/bin/python", "-P", "-m", "agent.trainer")
-    assert export_command(named) == ["/stack/bin/python", "-P", "-m", "agent.trainer.export"]
+    assert export_command(named) == [
+        "/stack/bin/python",
+        "-P",
+        "-m",
+        "agent.trainer.adapters.export",
+    ]
 
 
 @pytest.mark.parametrize("content", ['{"command": ["./my-trainer"]}', "{}", "[]", "no json"])
@@ -51,7 +56,7 @@ async def test_the_result_is_what_the_process_prints(
     assert (exported.exit_code, exported.result) == (0, {"merged": "there"})
     arguments = json.loads(capfd.readouterr().err)
     assert arguments == [
-        "agent.trainer.export",
+        "agent.trainer.adapters.export",
         str(tmp_path / "adapter"),
         *("--merged", str(tmp_path / "merged")),
         *("--models", str(tmp_path / "models")),
