@@ -162,8 +162,7 @@ def main() -> None:
             for name in recipe_names(options):
                 result = one_run(bench, options, name)
                 runs.setdefault(name, []).append(result)
-                said = result.get("reason") or f"{result['cpu_s']:.1f} CPU s"
-                print(f"run {turn + 1}, {name}: {said}", file=sys.stderr, flush=True)
+                print(f"run {turn + 1}, {name}: {in_short(result)}", file=sys.stderr, flush=True)
         measured = [measured_of(name, results) for name, results in runs.items()]
         print(table(measured))
         print_goals(measured)
@@ -205,6 +204,14 @@ def one_run(bench: Bench, options: argparse.Namespace, name: str) -> Result:
     if peer not in options.peers:
         return {"reason": f"no --peer-python {peer}=... was given"}
     return bench.peer(peer, options.peers[peer])
+
+
+def in_short(result: Result) -> str:
+    """A result as soon as it is there, for the case that the run ends before the table."""
+    if "reason" in result:
+        return str(result["reason"])
+    loss, peak_mb = result["held_out_loss"], result["peak_bytes"] / 1e6
+    return f"{result['cpu_s']:.1f} CPU s, peak {peak_mb:,.0f} MB, held-out loss {loss:.4f}"
 
 
 def measured_of(name: str, results: list[Result]) -> Measured:

@@ -36,6 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD_LIMIT_S = 300.0
 MEASUREMENT_LIMIT_S = 150.0
 GOAL = 1.5
+NO_VERDICT = (
+    "The goal is a GPU's: a small stack on a CPU, with rows 64 times shorter, says nothing."
+)
 
 MEASUREMENTS = (
     ("whole rows", "plain, 4 x 2048"),
@@ -72,7 +75,7 @@ def main() -> None:
             results.append({**result, "rows": rows, "recipe": recipe})
             print(" | ".join(cells(results[-1], results)), flush=True)
     print("\n" + markdown_table(HEADER, [cells(result, results) for result in results]))
-    print(verdict(results))
+    print(verdict(results) if built["is_gpu"] else NO_VERDICT)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -92,7 +95,8 @@ def in_own_process(request: Result, folder: Path, limit_s: float) -> Result:
     answered.unlink(missing_ok=True)
     command = [sys.executable, "-m", "scripts.smoke_stack", str(asked), str(answered)]
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if request["is_tiny"] else {}
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **hidden}
+    # Attention kernels may come from the hub, where there is one and the user lets us.
+    environment = {"HF_HUB_OFFLINE": "1", **os.environ, **hidden}
     with log.open("w") as output:
         try:
             code = subprocess.run(
@@ -127,7 +131,7 @@ def cells(result: Result, all_results: list[Result]) -> tuple[str, ...]:
     if "reason" in result:
         return result["rows"], result["recipe"], result["reason"], "", "", "", ""
     plain = plain_beside(result, all_results)
-    ratio = f"{result['tokens_per_s'] / plain['tokens_per_s']:.2f}x" if plain else ""
+    ratio = f"{result['tokens_per_s'] / plain[0]['tokens_per_s']:.2f}x" if plain else ""
     return (
         result["rows"],
         result["recipe"],
@@ -139,20 +143,24 @@ def cells(result: Result, all_results: list[Result]) -> tuple[str, ...]:
     )
 
 
-def plain_beside(result: Result, all_results: list[Result]) -> Result | None:
-    """The first plain recipe on the same rows that could be measured."""
-    for other in all_results:
-        if other["rows"] == result["rows"] and "reason" not in other:
-            return other if other["recipe"].startswith("plain") else None
-    return None
+def plain_beside(result: Result, all_results: list[Result]) -> list[Result]:
+    """The plain recipes on the same rows that could be measured."""
+    return [
+        other
+        for other in all_results
+        if other["rows"] == result["rows"]
+        and other["recipe"].startswith("plain")
+        and "reason" not in other
+    ]
 
 
 def verdict(results: list[Result]) -> str:
-    """Which goals held."""
+    """Which goals held, against every plain recipe on the same rows."""
     lines = []
     for result in results:
-        plain = plain_beside(result, results)
-        if result["recipe"].startswith("ours") and "reason" not in result and plain:
+        if not result["recipe"].startswith("ours") or "reason" in result:
+            continue
+        for plain in plain_beside(result, results):
             ratio = result["tokens_per_s"] / plain["tokens_per_s"]
             word = "held" if ratio >= GOAL else "missed"
             words = f"{result['rows']}: {ratio:.2f}x {plain['recipe']}, goal {GOAL:g}x: {word}"

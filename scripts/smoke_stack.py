@@ -190,6 +190,10 @@ class StepClock(TrainerCallback):
         self.steps_s: list[float] = []
         self._began = 0.0
 
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()  # what loading took is not training's
+
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         self._began = now()
 

@@ -27,7 +27,7 @@ from tui.services import jobs
 from tui.services.dataset_check import CheckedFile, check_training_file, readable, settings_of
 from tui.services.dataset_registry import change_since_check, record_check
 from tui.services.hosts.names import LOCAL, checked_host_name
-from tui.services.memory_check import Prediction, predict_on_host, require_room
+from tui.services.memory_check import Prediction, predict_for_start, require_room
 from tui.services.training_sets import make_training_set, merged_in_words
 from tui.views.memory_lines import need_in_words
 
@@ -64,9 +64,7 @@ async def start_job(options: StartOptions) -> int:
         raise InvalidDataset(f"{path}: has errors; nothing was started.")
     async with open_terminal_session(options.accept_host_key) as session:
         await _record(session.store, checked, sources, as_json=options.as_json)
-        with shown_steps(host) as on_step:
-            memory = await predict_on_host(session, checked, spec, host, on_step)
-        _say_memory(memory, options)
+        _say_memory(await predict_for_start(session.store, checked, spec, host), options)
         with shown_steps(host) as on_step:
             started = await jobs.start_job(session, path, spec, report, host=host, on_step=on_step)
         _say_outcome(started, options)

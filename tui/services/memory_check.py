@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from shared.agent_protocol import GpuFacts, MachineFacts
 from shared.clean_text import clean_line
 from shared.errors import (
-    AgentError,
     InvalidBaseModel,
-    ProtocolError,
-    SshRefused,
     StoreError,
     TooLittleMemory,
 )
@@ -28,8 +25,7 @@ from shared.memory.workload import Workload
 from shared.number_text import size
 from shared.store.store import Store
 from tui.services.dataset_check import CheckedFile
-from tui.services.hosts.host import Step
-from tui.services.machines import MachineState, look_at
+from tui.services.machines import look_at
 from tui.services.model_shapes import FoundShape, model_shape
 from tui.services.session import Session
 from tui.services.training_plan import TrainingPlan, plan_training
@@ -123,42 +119,28 @@ def _most_used(gpus: Sequence[GpuFacts]) -> int:
     return max(memory_of_driver(gpu.memory_used_mib or 0) for gpu in gpus)
 
 
-async def room_of_host(
-    session: Session, host_name: str, num_gpus: int = 1, on_step: Step | None = None
-) -> Room | None:
+async def room_of_host(session: Session, host_name: str, num_gpus: int = 1) -> Room | None:
     """As the machine is now, or as it was last seen; None where it does not tell.
-
-    With `on_step`, the agent is installed first on a machine that was never seen, as the start of a
-    job would do next; without it nothing is installed or started.
 
     Raises:
         SshRefused: the machine lets nobody in.
     """
-    host = session.hosts.get(host_name)
-    sight = await look_at(host, session.store)
-    is_unseen = sight.state is not MachineState.REACHABLE and sight.known.facts is None
-    if is_unseen and on_step is not None:
-        try:
-            await host.ensure_agent(on_step)
-        except SshRefused:
-            raise
-        except (AgentError, ProtocolError):  # The start will say so, and write the job down.
-            return None
-        sight = await look_at(host, session.store)
+    sight = await look_at(session.hosts.get(host_name), session.store)
     facts = sight.known.facts
     return None if facts is None else room_on(facts, num_gpus)
 
 
-async def predict_on_host(
-    session: Session, checked: CheckedFile, spec: JobSpec, host_name: str, on_step: Step
+async def predict_for_start(
+    store: Store, checked: CheckedFile, spec: JobSpec, host_name: str
 ) -> Prediction:
-    """For the machine on which the job is about to be started; see `room_of_host`."""
+    """For the machine as it was last seen: nobody asks it before the job is written down."""
     found = await asyncio.to_thread(
         model_shape, spec.base_model, spec.base_model_revision, host_name, may_fetch=True
     )
     if found.shape is None or checked.outline is None:
         return Prediction(None, found.reason or "the training file was not counted")
-    room = await room_of_host(session, host_name, spec.num_gpus, on_step)
+    facts = await known_facts(store, host_name)
+    room = None if facts is None else room_on(facts, spec.num_gpus)
     plan = await asyncio.to_thread(plan_training, checked.outline, spec.hyperparameters)
     return predict(spec, found, plan, room)
 

@@ -12,6 +12,7 @@ from shared.lifecycle import JobStatus
 from shared.store.store import Store
 from tests.shared.llama_70b import LLAMA_70B_CONFIG
 from tests.tui.fake_agent import FakeAgent
+from tui.commands.machines import list_machines
 from tui.commands.start import StartOptions, build_spec, start_job
 from tui.services import jobs
 from tui.services.dataset_check import CheckSettings, check_training_file
@@ -170,6 +171,7 @@ async def test_a_job_that_cannot_fit_into_the_gpu_is_refused_before_anything_is_
 ) -> None:
     agent.machine = gpus(24_564)
     async with agent.running():
+        await list_machines(["local"], as_json=False)
         with pytest.raises(TooLittleMemory, match=r"of 24\.0 GB \(A GPU\).* such as A40"):
             await start_job(large)
         assert (agent.started, await store.list_jobs()) == ({}, [])
@@ -183,6 +185,7 @@ async def test_a_job_that_fits_says_what_it_will_need(
 ) -> None:
     agent.machine = gpus(81_559)
     async with agent.running():
+        await list_machines(["local"], as_json=False)
         assert await start_job(large) == 0
     assert re.search(r"memory: about 4\d\.\d GB of 79\.6 GB", capsys.readouterr().out)
 
@@ -192,6 +195,7 @@ async def test_every_gpu_that_the_job_takes_has_to_be_large_enough(
 ) -> None:
     agent.machine = gpus(81_559, 24_564)
     async with agent.running():
+        await list_machines(["local"], as_json=False)
         with pytest.raises(TooLittleMemory):
             await start_job(replace(large, settings=("num_gpus=2",)))
         assert await start_job(large) == 0
@@ -202,5 +206,6 @@ async def test_too_little_ram_is_a_warning(
 ) -> None:
     agent.machine = {"memory_total_bytes": 16 * 10**9, "memory_available_bytes": 8 * 10**9}
     async with agent.running():
+        await list_machines(["local"], as_json=False)
         assert await start_job(large) == 0
     assert "(RAM): too much, it may end out of memory." in capsys.readouterr().out
