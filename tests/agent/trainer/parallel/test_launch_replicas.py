@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from agent.trainer import __main__ as trainer_process
 from agent.trainer.parallel import launch_replicas
 from shared.lifecycle import StopReason
 from tests.agent.trainer.conftest import MakeAttempt
+from tests.agent.trainer.parallel.forking import FORKING
 from tests.agent.trainer.running import finish_of, read_events, wait_until
 
 PRELUDE = """
@@ -35,16 +36,20 @@ def obey(number, frame):
 """
 
 
-def launching(attempt: AttemptDirectory, program: str) -> multiprocessing.Process:
-    """The parent, forked from here so that torch need not be imported anew."""
-
-    def parent() -> None:
-        command = (sys.executable, "-c", PRELUDE + program)
-        os._exit(launch_replicas.launch(attempt, attempt.read_spec(), command))
-
-    process = multiprocessing.get_context("fork").Process(target=parent)
+def launching(attempt: AttemptDirectory, program: str) -> BaseProcess:
+    """The parent, in a process of its own."""
+    meeting_timeout_s = launch_replicas.MEETING_TIMEOUT_S
+    process = FORKING.Process(target=parent, args=(attempt.path, program, meeting_timeout_s))
     process.start()
     return process
+
+
+def parent(path: Path, program: str, meeting_timeout_s: int) -> None:
+    """What runs in it."""
+    launch_replicas.MEETING_TIMEOUT_S = meeting_timeout_s
+    attempt = AttemptDirectory(path)
+    command = (sys.executable, "-c", PRELUDE + program)
+    os._exit(launch_replicas.launch(attempt, attempt.read_spec(), command))
 
 
 def launch(attempt: AttemptDirectory, program: str) -> int | None:

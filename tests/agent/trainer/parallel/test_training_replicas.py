@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from agent.trainer.parallel import checkpoint_exchange
 from shared import events
 from tests.agent.trainer.checkpointing.test_interruption import copy_of, final_parameters
 from tests.agent.trainer.conftest import MakeAttempt, attempts_in
+from tests.agent.trainer.parallel.forking import FORKING
 from tests.agent.trainer.running import (
     metrics_by_step,
     next_attempt,
@@ -40,43 +40,48 @@ JOB = {"batch_size": 2, "lora_dropout": 0.1, "num_epochs": 1}
 """Three steps of four targets."""
 
 
-def train_forked(*attempts: AttemptDirectory) -> list[int | None]:
+def train_forked(*attempts: AttemptDirectory, paths_are_local: bool = False) -> list[int | None]:
     """Exit codes of replicas, one for each directory given, as if torchrun had started them.
 
-    Forked, since importing the trainer's libraries anew takes longer than the training.
+    With `paths_are_local` the paths of one directory's machine mean nothing on another's.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-
-    def replica(rank: int, attempt: AttemptDirectory) -> None:
-        sys.stdout = sys.stderr = attempt.log_path.open("a", encoding="utf-8", buffering=1)
-        torch.set_num_threads(1)
-        os.chdir(attempt.path.parent)
-        # Where it would become the verifier.
-        os.execv = lambda path, command: os._exit(0)  # type: ignore[assignment, misc]
-        if len(attempts) > 1:
-            local_rank = attempts[:rank].count(attempt)
-            os.environ.update(
-                RANK=str(rank),
-                LOCAL_RANK=str(local_rank),
-                WORLD_SIZE=str(len(attempts)),
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=port,
-            )
-        os._exit(trainer_process.main([str(attempt.path)]))
-
-    forking = multiprocessing.get_context("fork")
-    processes = [
-        forking.Process(target=replica, args=(rank, attempt))
-        for rank, attempt in enumerate(attempts)
-    ]
+    processes = []
+    for rank, attempt in enumerate(attempts):
+        environment = {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(attempts[:rank].count(attempt)),
+            "WORLD_SIZE": str(len(attempts)),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+        told = (attempt.path, environment if len(attempts) > 1 else {}, paths_are_local)
+        processes.append(FORKING.Process(target=replica, args=told))
     for process in processes:
         process.start()
     for process in processes:
         process.join(240)
         process.kill()
     return [process.exitcode for process in processes]
+
+
+def replica(path: Path, environment: dict[str, str], paths_are_local: bool) -> None:
+    """What runs in each of the processes."""
+    attempt = AttemptDirectory(path)
+    sys.stdout = sys.stderr = attempt.log_path.open("a", encoding="utf-8", buffering=1)
+    torch.set_num_threads(1)
+    os.chdir(path.parent)
+    # Where it would become the verifier.
+    os.execv = lambda path, command: os._exit(0)  # type: ignore[assignment, misc]
+    os.environ.update(environment)
+    if paths_are_local:
+        is_there = checkpoint_exchange._is_there
+        checkpoint_exchange._is_there = lambda path, sha256: (
+            is_there(path, sha256) and path.is_relative_to(Path.cwd())
+        )
+    os._exit(trainer_process.main([str(path)]))
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,6 @@ class Runs:
 def make_here(
     tmp_path_factory: pytest.TempPathFactory, models_directory: Path, short_dataset: Path
 ) -> MakeAttempt:
-    import agent.trainer.train  # noqa: F401 - for all forks
-
     return attempts_in(tmp_path_factory.mktemp("replicas"), models_directory, short_dataset)
 
 
@@ -139,23 +142,14 @@ def test_replicas_end_with_the_same_adapter_and_the_first_alone_keeps_it(runs: R
     assert "replicas_finished" in others
 
 
-def test_a_machine_without_checkpoints_resumes_from_the_firsts(
-    make_here: MakeAttempt, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_without_checkpoints_resumes_from_the_firsts(runs: Runs, tmp_path: Path) -> None:
     near = copy_of(runs.together, tmp_path / "near")
     for step in (2, 3):
         shutil.rmtree(near.checkpoints_path / checkpoint_name(step))
     far = copy_of(runs.together, tmp_path / "far")
     shutil.rmtree(far.checkpoints_path)
-    # As if the paths of one machine meant nothing on the other.
-    is_there = checkpoint_exchange._is_there
-    monkeypatch.setattr(
-        checkpoint_exchange,
-        "_is_there",
-        lambda path, sha256: is_there(path, sha256) and path.is_relative_to(Path.cwd()),
-    )
     near_2, far_2 = next_attempt(near), next_attempt(far)
-    assert train_forked(near_2, far_2) == [0, 0], far_2.log_path.read_text()
+    assert train_forked(near_2, far_2, paths_are_local=True) == [0, 0], far_2.log_path.read_text()
     for attempt in (near_2, far_2):
         assert list(metrics_by_step(attempt)) == [2, 3]
         assert {step: m.loss for step, m in metrics_by_step(runs.together, attempt).items()} == {
