@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ from shared.job_spec import DatasetReference, build_job_spec
 
 SHORT = {"batch_size": 1, "gradient_accumulation_steps": 2, "num_epochs": 1, "learning_rate": 5e-3}
 """Seven optimizer steps on the short file, each under a second."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment_stays() -> Iterator[None]:
+    """A trainer inside the test's process keeps one GPU, which its successors must not inherit."""
+    kept = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(kept)
 
 
 @pytest.fixture(scope="session")
