@@ -63,8 +63,8 @@ def keep_one_gpu(environment: MutableMapping[str, str] = os.environ) -> None:
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         environment["CUDA_VISIBLE_DEVICES"] = str(local_rank)
-    elif visible:
-        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local_rank]
+    elif local_rank < len(gpus := visible.split(",")):  # Too few of them the launcher refuses.
+        environment["CUDA_VISIBLE_DEVICES"] = gpus[local_rank]
 
 
 class Replicas:

@@ -174,7 +174,14 @@ def test_without_a_checkpoint_of_the_first_replica_all_begin_anew(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("local_rank", "visible", "kept"),
-    [(0, None, "0"), (3, None, "3"), (1, "4,6", "6"), (0, "GPU-1a,GPU-2b", "GPU-1a"), (0, "", "")],
+    [
+        (0, None, "0"),
+        (3, None, "3"),
+        (1, "4,6", "6"),
+        (0, "GPU-1a,GPU-2b", "GPU-1a"),
+        (0, "", ""),
+        (1, "0", "0"),
+    ],
 )
 def test_each_replica_sees_its_own_gpu_only(
     local_rank: int, visible: str | None, kept: str
