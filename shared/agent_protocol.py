@@ -22,10 +22,38 @@ CLOSED_NO_TOKEN = 4401
 CLOSED_UNKNOWN_JOB = 4404
 
 
+class MachineLimits(BaseModel):
+    """What the agent of a rented machine enforces with nobody watching.
+
+    Spans, not moments: the machine's clock may be wrong. They count from when the agent reads them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rental: int = Field(ge=1)
+    """Number of this machine among those of the job; the highest alone may write."""
+    usd_per_hour: float = Field(ge=0, allow_inf_nan=False)
+    spent_usd: float = Field(ge=0, allow_inf_nan=False)
+    """By the whole job so far: earlier machines, and this one since it was rented."""
+    budget_usd: float = Field(gt=0, allow_inf_nan=False)
+    reserve_usd: float = Field(ge=0, allow_inf_nan=False)
+    """Of the budget, kept back for bringing results home once the training has stopped."""
+    deadline_s: float = Field(gt=0, allow_inf_nan=False)
+    """Left of the job's longest duration."""
+    results_survive: bool
+    """True if the agent's root outlives the machine."""
+    idle_end_s: float = Field(gt=0, allow_inf_nan=False)
+    """So long after the job's end, with nobody asking, the machine ends itself."""
+
+
 class StartRequest(BaseModel):
     """Body of `POST /training/start`."""
 
     job: JobSpec
+    first_attempt: int = Field(default=1, ge=1)
+    """Above 1 where earlier attempts are on a machine that is lost with its disk."""
+    limits: MachineLimits | None = None
+    """None on a machine that nobody pays for by the hour. Sent again, newer ones replace older."""
 
 
 class CancelRequest(BaseModel):

@@ -10,6 +10,8 @@
     │   ├── UnsupportedChatTemplate  a tokenizer whose template we cannot reproduce token for token
     │   ├── InvalidBaseModel         a base model that is missing or not a causal language model
     │   ├── TooLittleMemory          a GPU on which the job would not fit, by the prediction
+    │   ├── InvalidMachineRequest    a machine that cannot be rented as it was asked for
+    │   ├── OverBudget               no offer is as cheap as the budget asks for
     │   ├── JobConflict              the job id is taken by another spec
     │   ├── NoTrainerRunning         a request that needs a trainer, and none is at work
     │   └── UnknownJob               no job of that id, or an ambiguous prefix
@@ -25,6 +27,13 @@
     │   ├── AgentOutdated            an agent of another version is at work and must not be stopped
     │   ├── RemoteScriptFailed       a script of ours ended badly on another machine
     │   └── InstallationFailed       the agent or the trainer could not be installed on its machine
+    ├── ProviderError                the provider of rented machines, or the way to it
+    │   ├── ProviderUnreachable      no answer, or "later": nothing was done; try again
+    │   ├── AmbiguousAnswer          it may have been done all the same: look before trying again
+    │   ├── ProviderUnauthorized     the API key is missing, wrong, or not allowed to do this
+    │   ├── InsufficientBalance      the account has no money left
+    │   ├── NoCapacity               this offer is sold out; another may not be
+    │   └── ProviderRefused          a request that it will never accept; says why
     ├── ProtocolError                bytes that are not what the contract says
     ├── StoreError                   the console's database is locked, damaged, full or not writable
     └── IntegrityError               files whose hashes do not hold
@@ -91,6 +100,14 @@ class InvalidBaseModel(InvalidInput):
 
 class TooLittleMemory(InvalidInput):
     """The predicted peak is more than the GPU has; the message says what would fit."""
+
+
+class InvalidMachineRequest(InvalidInput):
+    """An unknown GPU type, data centre or volume, or a combination that is not to be had."""
+
+
+class OverBudget(InvalidInput):
+    """The cheapest machine costs more than the budget, or the agreed price, allows."""
 
 
 class JobConflict(InvalidInput):
@@ -220,6 +237,41 @@ class RemoteScriptFailed(AgentError):
 
 class InstallationFailed(AgentError):
     """The agent or the trainer could not be installed; says what the installer said last."""
+
+
+class ProviderError(BrightRunError):
+    """What the provider of rented machines said, or that it said nothing."""
+
+    exit_code = 7
+
+
+class ProviderUnreachable(ProviderError):
+    """No answer, a 5xx or a 429 to a question: nothing was changed, so asking again is safe."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        """As the provider asks for; None where it does not say."""
+        super().__init__(message)
+
+
+class AmbiguousAnswer(ProviderError):
+    """A request that changes something was sent, and nobody knows whether it was carried out."""
+
+
+class ProviderUnauthorized(ProviderError):
+    """401 or 403: the API key is missing, wrong, revoked, or not allowed to do this."""
+
+
+class InsufficientBalance(ProviderError):
+    """402: the account's balance does not allow it."""
+
+
+class NoCapacity(ProviderError):
+    """This machine is not to be had now; the next candidate may be."""
+
+
+class ProviderRefused(ProviderError):
+    """A request that is wrong in itself, or about something that is not there."""
 
 
 class ProtocolError(BrightRunError):

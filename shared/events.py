@@ -33,6 +33,8 @@ class AttemptStarted(_Event):
     journal_id: str
     agent_version: str
     detail: str = ""
+    rental: int = 0
+    """Number of the rented machine among the job's; 0 on a machine that is not rented."""
 
 
 class TrainerStarted(_Event):

@@ -109,6 +109,12 @@ class JobSpec(BaseModel):
     dry_run: bool = False
     """Everything up to and with the first optimizer step, on ten examples; no adapter."""
 
+    def optimizer(self, *, on_cuda: bool) -> str:
+        """Upstream's name of the optimizer on such a machine: `auto` is settled."""
+        if self.optim != "auto":
+            return self.optim
+        return "paged_adamw_8bit" if on_cuda else "adamw_torch"
+
     def same_work_as(self, other: JobSpec) -> bool:
         """True if both describe the same job, so that starting twice changes nothing."""
         return self == other

@@ -49,7 +49,10 @@ class Activity(StrEnum):
     """What is happening right now, in finer grain than the status."""
 
     PROVISIONING = "provisioning"
+    WAITING_FOR_MACHINE = "waiting for a machine"
+    WAITING_FOR_ANSWER = "waiting for an answer"
     CONNECTING = "connecting"
+    CHECKING_MACHINE = "checking the machine"
     INSTALLING = "installing"
     STARTING_TRAINER = "starting trainer"
     CHECKING_DATASET = "checking dataset"
@@ -62,6 +65,8 @@ class Activity(StrEnum):
     SAVING_ADAPTER = "saving adapter"
     VERIFYING_ADAPTER = "verifying adapter"
     UPLOADING = "uploading"
+    SECURING_RESULTS = "bringing results to safety"
+    ENDING_MACHINE = "ending the machine"
     RECOVERING = "recovering"
     UNREACHABLE = "unreachable"
     CANCELLING = "cancelling"
@@ -90,6 +95,12 @@ class StopReason(StrEnum):
     TRAINER_HUNG = "trainer_hung"
     HARDWARE_FAULT = "hardware_fault"
     RESTARTS_EXHAUSTED = "restarts_exhausted"
+    DEADLINE_REACHED = "deadline_reached"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    MACHINE_LOST = "machine_lost"
+    NO_MACHINE = "no_machine"
+    PROVIDER_REFUSED = "provider_refused"
+    RESULTS_LOST = "results_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +193,32 @@ STOP_REASONS: dict[StopReason, StopRow] = {
         JobStatus.FAILED,
         False,
         "See the trainer's log; `brightrun resume` goes on from the last checkpoint.",
+    ),
+    StopReason.DEADLINE_REACHED: StopRow(
+        JobStatus.FAILED,
+        False,
+        "It took longer than max_duration_hours; `brightrun resume` goes on from the checkpoint.",
+    ),
+    StopReason.BUDGET_EXHAUSTED: StopRow(
+        JobStatus.FAILED,
+        False,
+        "The budget is used up; `brightrun resume --budget USD` goes on from the checkpoint.",
+    ),
+    StopReason.MACHINE_LOST: StopRow(
+        JobStatus.FAILED,
+        False,
+        "Machines were lost too often; `brightrun resume` tries it on another one.",
+    ),
+    StopReason.NO_MACHINE: StopRow(
+        JobStatus.FAILED, False, "Try later, or with another GPU type, cloud or data centre."
+    ),
+    StopReason.PROVIDER_REFUSED: StopRow(
+        JobStatus.FAILED, False, "Mend what the provider says, then `brightrun retry`."
+    ),
+    StopReason.RESULTS_LOST: StopRow(
+        JobStatus.FAILED,
+        False,
+        "The machine went with what was on it; a network volume would have kept it.",
     ),
 }
 

@@ -66,7 +66,7 @@ class DivergenceAlert:
 
     def after_step(self, step: int, loss: float) -> str | None:
         """A sentence where this step gives reason for one."""
-        alert = self._spike(step, loss) or None
+        alert = self._spike(step, loss)
         self._losses.append(loss)
         return alert or self._drift(step)
 

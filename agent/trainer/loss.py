@@ -14,9 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from shared.chat_format import IGNORED_LABEL
-
-CHUNK_POSITIONS = 512
-"""Logits of one chunk at Llama 3's vocabulary of 128,256 in fp32: 263 MB."""
+from shared.memory.plan import LOSS_POSITIONS
 
 _SCALED_HEADS = (
     "final_logit_softcapping",
@@ -48,7 +46,7 @@ def summed_loss(
     # Begins as a zero that hangs on the model, so that a batch without targets still has gradients.
     total = hidden_states.float().sum() * 0.0
     for chunk, wanted in zip(
-        hidden.split(CHUNK_POSITIONS), targets.split(CHUNK_POSITIONS), strict=True
+        hidden.split(LOSS_POSITIONS), targets.split(LOSS_POSITIONS), strict=True
     ):
         # Recomputed in backward: the logits of one chunk are all that is ever held.
         total = total + checkpoint(_chunk_loss, chunk, wanted, lm_head, use_reentrant=False)

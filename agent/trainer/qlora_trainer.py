@@ -22,7 +22,7 @@ import math
 import random
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +37,7 @@ from agent.trainer.checkpointing import best_adapter, checkpoints, restore
 from agent.trainer.checkpointing.snapshot import Progress
 from agent.trainer.guards import DivergenceAlert, EarlyStopping, NonFiniteGuard
 from agent.trainer.memory_guard import MemoryGuard
-from agent.trainer.micro_batches import MicroBatch, model_inputs, pack
+from agent.trainer.micro_batches import MicroBatch, ModelInputs, model_inputs, pack
 from agent.trainer.models.attention import Attention
 from agent.trainer.parallel.replicas import Replicas
 from agent.trainer.scored_model import ScoredModel
@@ -154,21 +154,26 @@ class QLoRATrainer(SFTTrainer):
         model.zero_grad()
         loss = torch.zeros((), device=self.args.device)
         step = self.state.global_step + 1
-        for rows_together in pack(rows, self._lengths, self.memory.pack_limit):
+        for rows_together, inputs in self._micro_batches(self._data.train, self._lengths, rows):
             self._seed_dropout(step, rows_together)
-            examples = [self._data.train[row] for row in rows_together]
-            loss += self._loss_with_gradients(model, rows_together, examples, supervised)
+            loss += self._loss_with_gradients(model, inputs, supervised)
         return loss.item()
 
+    def _micro_batches(
+        self, examples: Sequence[Example], lengths: Sequence[int], rows: Sequence[int]
+    ) -> Iterator[tuple[MicroBatch, ModelInputs]]:
+        """The rows in packs, each with its tensors on the device, of which one is held at a time.
+
+        `lengths` are those of all `examples`, in tokens.
+        """
+        for rows_together in pack(rows, lengths, self.memory.pack_limit):
+            self.memory.enter(rows_together, sum(lengths[row] for row in rows_together))
+            inputs = model_inputs([examples[row] for row in rows_together])
+            yield rows_together, inputs.to(self.args.device)
+
     def _loss_with_gradients(
-        self,
-        model: torch.nn.Module,
-        rows: MicroBatch,
-        examples: list[Example],
-        supervised: int,
+        self, model: torch.nn.Module, inputs: ModelInputs, supervised: int
     ) -> torch.Tensor:
-        self.memory.enter(rows, sum(len(example.input_ids) for example in examples))
-        inputs = model_inputs(examples).to(self.args.device)
         with self.memory.saved_activations():
             loss = self.compute_loss(model, inputs, num_items_in_batch=supervised)
             self.accelerator.backward(loss)
@@ -313,14 +318,10 @@ class QLoRATrainer(SFTTrainer):
 
     def _held_out_loss(self, rows: Sequence[int]) -> float:
         """This process's share of the mean."""
+        packs = self._micro_batches(self._data.held_out, self._held_out_lengths, rows)
         loss, supervised = 0.0, self._data.held_out_tokens
         with torch.no_grad():
-            for rows_together in pack(rows, self._held_out_lengths, self.memory.pack_limit):
-                examples = [self._data.held_out[row] for row in rows_together]
-                self.memory.enter(
-                    rows_together, sum(self._held_out_lengths[r] for r in rows_together)
-                )
-                inputs = model_inputs(examples).to(self.args.device)
+            for _, inputs in packs:
                 loss += (self._scored(inputs) / supervised).item()
         return loss
 

@@ -57,6 +57,7 @@ from agent.trainer.stop_signals import StopSignals
 from shared import events, manifest
 from shared.chat_format import choose_chat_format
 from shared.errors import DatasetChanged, InvalidJobSpec
+from shared.hyperparameters import Hyperparameters
 from shared.job_spec import JobSpec
 from shared.lifecycle import Activity, JobStatus, StopReason
 
@@ -110,13 +111,14 @@ def run(
     config = load_config(location)
     adapted, why_these = choose_target_modules(skeleton(config), job.hyperparameters.target_modules)
     model, attention = load_for_training(location, config, job)
+    optimizer = job.optimizer(on_cuda=torch.cuda.is_available())
     fingerprint = fingerprint_of(
         spec,
         data,
         location,
         tokenizer_json=backend(tokenizer).to_str(),
         chat_template=str(tokenizer.chat_template),
-        optim=optimizer_name(spec),
+        optim=optimizer,
         versions=package_versions(),
     )
     conditions = {
@@ -155,16 +157,18 @@ def run(
         args=training_arguments(directory, spec, len(data.steps)),
         train_dataset=Dataset.from_list([{"examples": list(step.examples)} for step in data.steps]),
         processing_class=tokenizer,
-        peft_config=lora_config(spec, adapted),
+        peft_config=lora_config(job.hyperparameters, adapted),
         callbacks=[saver, ReplicaCheck(replicas)],
     )
     trainer.remove_callback(PrinterCallback)
-    facts = run_facts(spec, data, trainer).model_copy(
-        update={
-            "attention": str(attention),
-            "target_modules": f"{', '.join(adapted)} ({why_these})",
-            "processes": replicas.count,
-        }
+    facts = run_facts(
+        job,
+        data,
+        trainer,
+        optim=optimizer,
+        attention=str(attention),
+        target_modules=f"{', '.join(adapted)} ({why_these})",
+        processes=replicas.count,
     )
     writer.write(facts)
     enter(writer, JobStatus.MODEL_LOADED, Activity.TRAINING)
@@ -265,7 +269,7 @@ def training_arguments(
         warmup_steps=math.ceil(chosen.warmup_ratio * total_steps),
         weight_decay=chosen.weight_decay,
         max_grad_norm=MAX_GRAD_NORM,
-        optim=optimizer_name(spec),
+        optim=spec.job.optimizer(on_cuda=on_cuda),
         seed=chosen.seed,
         bf16=on_cuda,
         use_cpu=not on_cuda,
@@ -286,9 +290,8 @@ def training_arguments(
     )
 
 
-def lora_config(spec: AttemptSpec, target_modules: list[str]) -> LoraConfig:
+def lora_config(chosen: Hyperparameters, target_modules: list[str]) -> LoraConfig:
     """The adapter: LoRA on these linear layers, nothing else trained or saved."""
-    chosen = spec.job.hyperparameters
     return LoraConfig(
         r=chosen.lora_r,
         lora_alpha=chosen.lora_alpha,
@@ -299,19 +302,21 @@ def lora_config(spec: AttemptSpec, target_modules: list[str]) -> LoraConfig:
     )
 
 
-def optimizer_name(spec: AttemptSpec) -> str:
-    """`auto`: paged 8-bit AdamW on CUDA, where its memory counts; torch's AdamW elsewhere."""
-    if spec.job.optim != "auto":
-        return spec.job.optim
-    return "paged_adamw_8bit" if torch.cuda.is_available() else "adamw_torch"
-
-
 def device_name() -> str:
     """The GPU's name, or `cpu`."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def run_facts(spec: AttemptSpec, data: TrainingData, trainer: QLoRATrainer) -> events.RunFacts:
+def run_facts(
+    job: JobSpec,
+    data: TrainingData,
+    trainer: QLoRATrainer,
+    *,
+    optim: str,
+    attention: str,
+    target_modules: str,
+    processes: int,
+) -> events.RunFacts:
     """What is about to be trained, counted from the encoded examples and the model itself."""
     return events.RunFacts(
         conversations=len({example.conversation_id for example in data.train}),
@@ -321,13 +326,16 @@ def run_facts(spec: AttemptSpec, data: TrainingData, trainer: QLoRATrainer) -> e
         supervised_tokens_per_epoch=sum(example.supervised_tokens for example in data.train),
         total_steps=len(data.steps),
         trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-        base_model=spec.job.base_model,
-        base_model_revision=spec.job.base_model_revision,
+        base_model=job.base_model,
+        base_model_revision=job.base_model_revision,
         device=device_name(),
-        optim=optimizer_name(spec),
+        optim=optim,
         quantization=f"{QUANTIZATION}, {str(compute_dtype()).removeprefix('torch.')} compute",
         versions=package_versions(),
+        attention=attention,
+        target_modules=target_modules,
         separate_rows=data.separate_rows,
+        processes=processes,
         micro_batch_tokens=longest_micro_batch(data, trainer.memory.pack_limit),
     )
 

@@ -24,8 +24,9 @@ learning_rate of 2e-4, 0.01 % at 1e-6."""
 DRIFT_WINDOW = 10
 DRIFT_SHARE = 0.2
 LEAST_RISE = 0.3
-"""A mean of ten steps that is 20 % and 0.3 nats above the lowest such mean is a divergence: the
-same figures as of the trainer's own alert (`agent/trainer/guards.py`)."""
+"""A last mean of ten steps that is both 20 % and 0.3 nats above the lowest such mean is a
+divergence. Ours (2026-11). The trainer's alert (`agent/trainer/guards.py`) has bounds of its own,
+a little wider: it speaks in the midst of a run, and a rise may still pass."""
 
 LEAST_OVERFIT = 0.01
 """In nats: a held-out loss that has risen by less has not risen. It is 1 % of the perplexity; both

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from shared.advice.suggestion import EndedJob, Suggestion
 from shared.dataset.report import DatasetReport
 from shared.job_spec import JobSpec
+from shared.memory.fitting import SMALLEST_PACK, SMALLEST_RANK
 from shared.number_text import many, size
 
 MOST_LEFT_OUT = 0.05
@@ -23,12 +24,8 @@ LEAST_SHORTENING = 0.1
 """A shorter max_seq_length must save a tenth: activations grow with the tokens of a micro-batch
 (facts of 2026-11: Qwen-72B QLoRA 64.1 GB at 2048 tokens, 75.6 GB at 8192), so less is noise."""
 
-LOWEST_RANK = 8
-"""The rank of the conservative preset; below it the adapter saves next to nothing."""
-
 _SHORTEST_LENGTH = 64
-_SHORTEST_PACK = 256
-"""The lowest that `max_seq_length` and `pack_tokens` allow."""
+"""The lowest that `max_seq_length` allows."""
 
 _WEIGHT_AND_GRADIENT_BYTES = 8
 """fp32 both."""
@@ -71,7 +68,7 @@ def packs_that_did_not_fit(job: EndedJob) -> Iterator[Suggestion]:
     ]
     if not limits or job.facts is None:
         return
-    pack_tokens = max(min(limits), _SHORTEST_PACK)
+    pack_tokens = max(min(limits), SMALLEST_PACK)
     if pack_tokens < job.spec.pack_tokens:
         yield Suggestion(
             f"Memory ran out {many(len(limits), 'time')} until micro-batches had at most "
@@ -87,7 +84,7 @@ def _shorter_packs(job: EndedJob) -> Iterator[Suggestion]:
     was_split = any(map(_SPLIT.search, job.warnings))
     if longest is None or tokens <= longest or was_split:
         return
-    pack_tokens = max(tokens // 2, longest, _SHORTEST_PACK)
+    pack_tokens = max(tokens // 2, longest, SMALLEST_PACK)
     if pack_tokens >= min(job.spec.pack_tokens, tokens):
         return
     yield Suggestion(
@@ -132,9 +129,9 @@ def _smaller_optimizer(job: EndedJob) -> Iterator[Suggestion]:
 
 def _lower_rank(job: EndedJob) -> Iterator[Suggestion]:
     facts, chosen = job.facts, job.spec.hyperparameters
-    if facts is None or chosen.lora_r <= LOWEST_RANK:
+    if facts is None or chosen.lora_r <= SMALLEST_RANK:
         return
-    rank = max(chosen.lora_r // 2, LOWEST_RANK)
+    rank = max(chosen.lora_r // 2, SMALLEST_RANK)
     each = _WEIGHT_AND_GRADIENT_BYTES + _STATE_BYTES["8bit" in facts.optim]
     saved = round(facts.trainable_parameters * (1 - rank / chosen.lora_r) * each)
     yield Suggestion(

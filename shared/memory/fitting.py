@@ -14,9 +14,11 @@ from shared.memory.cards import Fit, judge
 from shared.memory.plan import plan_memory
 from shared.memory.workload import Workload
 
-_SMALLEST_PACK = 256
-_SMALLEST_RANK = 8
-"""Below, an adapter of all linear layers saves little more (16 bytes a parameter)."""
+SMALLEST_PACK = 256
+"""The lowest that `pack_tokens` allows."""
+SMALLEST_RANK = 8
+"""The rank of the conservative preset; below it, an adapter of all linear layers saves little more
+(16 bytes a parameter)."""
 _LENGTH_STEP = 256
 _SMALLEST_LENGTH = 256
 
@@ -68,8 +70,8 @@ def _first_that_fits(changes: Sequence[_Change], memory_bytes: int) -> Remedy | 
 
 def _shorter_packs(workload: Workload) -> Iterator[_Change]:
     tokens = min(workload.pack_tokens, workload.micro_batch_tokens)
-    while tokens > max(workload.longest_row_tokens, _SMALLEST_PACK):
-        tokens = max(tokens // 2, workload.longest_row_tokens, _SMALLEST_PACK)
+    while tokens > max(workload.longest_row_tokens, SMALLEST_PACK):
+        tokens = max(tokens // 2, workload.longest_row_tokens, SMALLEST_PACK)
         changed = replace(workload, pack_tokens=tokens)
         yield _Change(changed, {"pack_tokens": str(tokens)}, "the same training, a little slower")
 
@@ -82,8 +84,8 @@ def _optimizer(workload: Workload) -> Iterator[_Change]:
 
 def _lower_ranks(workload: Workload) -> Iterator[_Change]:
     rank = workload.lora_r
-    while rank > _SMALLEST_RANK:
-        rank = max(rank // 2, _SMALLEST_RANK)
+    while rank > SMALLEST_RANK:
+        rank = max(rank // 2, SMALLEST_RANK)
         yield _Change(replace(workload, lora_r=rank), {"lora_r": str(rank)}, "a smaller adapter")
 
 

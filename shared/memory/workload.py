@@ -41,10 +41,9 @@ class Workload:
         step_tokens: int | None = None,
         on_gpu: bool,
     ) -> Self:
-        """As the trainer would run the job; see `choose_attention` and `optimizer_name` there."""
+        """As the trainer would run the job; see `choose_attention` there."""
         chosen = spec.hyperparameters
         packs = on_gpu if spec.attention == "auto" else spec.attention != "sdpa"
-        automatic = "paged_adamw_8bit" if on_gpu else "adamw_torch"
         return cls(
             shape=shape,
             longest_row_tokens=min(longest_row_tokens, chosen.max_seq_length),
@@ -53,7 +52,7 @@ class Workload:
             lora_r=chosen.lora_r,
             lora_dropout=chosen.lora_dropout,
             target_modules=chosen.target_modules,
-            optim=automatic if spec.optim == "auto" else spec.optim,
+            optim=spec.optimizer(on_cuda=on_gpu),
             on_gpu=on_gpu,
         )
 

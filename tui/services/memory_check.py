@@ -12,11 +12,7 @@ from dataclasses import dataclass
 
 from shared.agent_protocol import GpuFacts, MachineFacts
 from shared.clean_text import clean_line
-from shared.errors import (
-    InvalidBaseModel,
-    StoreError,
-    TooLittleMemory,
-)
+from shared.errors import InvalidBaseModel, StoreError, TooLittleMemory
 from shared.job_spec import JobSpec
 from shared.memory.cards import Fit, cards_that_fit, judge, memory_of_driver
 from shared.memory.fitting import Remedy, remedies
@@ -98,8 +94,10 @@ def predict(spec: JobSpec, found: FoundShape, plan: TrainingPlan, room: Room | N
     return Prediction(need)
 
 
-def room_on(facts: MachineFacts, num_gpus: int = 1) -> Room | None:
+def room_on(facts: MachineFacts | None, num_gpus: int = 1) -> Room | None:
     """Of the smallest of the GPUs that a job would take, or RAM; None where it is not told."""
+    if facts is None:
+        return None
     if not facts.gpus:
         if facts.gpu_trouble or not facts.memory_total_bytes:
             return None
@@ -126,8 +124,7 @@ async def room_of_host(session: Session, host_name: str, num_gpus: int = 1) -> R
         SshRefused: the machine lets nobody in.
     """
     sight = await look_at(session.hosts.get(host_name), session.store)
-    facts = sight.known.facts
-    return None if facts is None else room_on(facts, num_gpus)
+    return room_on(sight.known.facts, num_gpus)
 
 
 async def predict_for_start(
@@ -139,8 +136,7 @@ async def predict_for_start(
     )
     if found.shape is None or checked.outline is None:
         return Prediction(None, found.reason or "the training file was not counted")
-    facts = await known_facts(store, host_name)
-    room = None if facts is None else room_on(facts, spec.num_gpus)
+    room = room_on(await known_facts(store, host_name), spec.num_gpus)
     plan = await asyncio.to_thread(plan_training, checked.outline, spec.hyperparameters)
     return predict(spec, found, plan, room)
 

@@ -20,6 +20,7 @@ from shared.job_options import (
     option_value,
     retried_spec,
     setting_text,
+    unusual_options,
 )
 from shared.job_spec import JobSpec
 from shared.store.stored import StoredJob
@@ -29,17 +30,6 @@ CUT_TARGETS = ("exclude", "train")
 OVER_LONG = ("refuse", "exclude")
 
 _SHORTEST_NAME, _LONGEST_NAME = 3, 100
-
-_NOT_ON_THE_FORM = (
-    "checkpoint_interval_steps",
-    "optim",
-    "max_restarts",
-    "attention",
-    "pack_tokens",
-    "max_non_finite_steps",
-    "checkpoints_kept",
-    "disk_floor_bytes",
-)
 
 _BEGINNINGS = ("resume_from", "force_resume")
 
@@ -91,6 +81,7 @@ class JobDraft:
         """A new job like `spec`, on the training file at `path`."""
         preset_values = Hyperparameters.from_values({}, spec.preset)
         values = spec.hyperparameters
+        elsewhere = {*cls.__dataclass_fields__, *_BEGINNINGS}
         return cls(
             dataset=str(path),
             name=spec.name,
@@ -112,8 +103,8 @@ class JobDraft:
             },
             carried={
                 name: getattr(spec, name)
-                for name in _NOT_ON_THE_FORM
-                if getattr(spec, name) != JobSpec.model_fields[name].default
+                for name, _ in unusual_options(spec)
+                if name not in elsewhere
             },
         )
 

@@ -31,8 +31,7 @@ def memory_of_draft(
         spec = build_job_spec(checked.dataset, values, "new job")
     except InvalidInput:
         return None
-    room = None if facts is None else room_on(facts, spec.num_gpus)
-    return predict(spec, shape, preview.plan, room)
+    return predict(spec, shape, preview.plan, room_on(facts, spec.num_gpus))
 
 
 def memory_text(memory: Prediction | None) -> str:

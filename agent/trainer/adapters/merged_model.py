@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from agent.trainer.adapters.adapter import package_versions
 from agent.trainer.adapters.model_card import MODEL_CARD_FILE, code, front_matter, section
@@ -36,6 +36,7 @@ from agent.trainer.models.base_model import (
     load_tokenizer,
     template_renderer,
 )
+from agent.trainer.models.target_modules import skeleton
 from agent.trainer.tensor_files import system_errors
 from shared import manifest
 from shared.chat_format import choose_chat_format
@@ -71,9 +72,8 @@ def merged_size_bytes(location: BaseModelLocation) -> int:
     """
     config = load_config(location)
     try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except ValueError as error:
+        model = skeleton(config)
+    except InvalidBaseModel as error:
         raise InvalidBaseModel(f"{location.name_or_path}: {error}") from error
     # Tied weights count once, here and in the files.
     return _BYTES_OF_BF16 * sum(parameter.numel() for parameter in model.parameters())
