@@ -31,7 +31,7 @@ from agent.trainer.models.base_model import (
     locate,
 )
 from agent.trainer.qlora_trainer import QLoRATrainer, adapter_in_fp32
-from agent.trainer.train import load_for_training
+from agent.trainer.train import load_for_training, lora_config
 from shared import events
 from shared.chat_format import IGNORED_LABEL, choose_chat_format
 from shared.dataset.conversation import Conversation
@@ -252,13 +252,7 @@ def arguments(scratch: Path, batch_size: int, accumulation: int, **settings: Any
 
 def lora() -> LoraConfig:
     """The balanced preset's adapter."""
-    return LoraConfig(
-        r=ONE_EPOCH.lora_r,
-        lora_alpha=ONE_EPOCH.lora_alpha,
-        lora_dropout=ONE_EPOCH.lora_dropout,
-        target_modules=list(LLAMA_PROJECTIONS),
-        task_type="CAUSAL_LM",
-    )
+    return lora_config(ONE_EPOCH, list(LLAMA_PROJECTIONS))
 
 
 def prepared(trainer: SFTTrainer, steps: int = 0) -> SFTTrainer:

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -46,11 +45,10 @@ from agent.trainer.models.base_model import (
 from agent.trainer.models.tiny_llama import build_tokenizer
 from agent.trainer.qlora_trainer import QLoRATrainer, peak_memory_bytes
 from agent.trainer.train import load_for_training
-from shared import events
+from scripts.bench_recipes import Silent, lora
 from shared.chat_format import IGNORED_LABEL
 from shared.dataset.sample import SAMPLE_JSON
 from shared.dataset.step_plan import Step
-from shared.hyperparameters import LLAMA_PROJECTIONS, Hyperparameters
 from shared.job_spec import DatasetReference, JobSpec, build_job_spec
 
 ROWS_PER_STEP = 16
@@ -241,6 +239,7 @@ def plain_trainer(
     return SFTTrainer(
         model=load_quantized(location),
         args=arguments(
+            size,
             folder,
             per_device_train_batch_size=ROWS_PER_BATCH,
             gradient_accumulation_steps=ROWS_PER_STEP // ROWS_PER_BATCH,
@@ -277,6 +276,7 @@ def our_trainer(
             saver=saver,
             model=model,
             args=arguments(
+                size,
                 folder,
                 per_device_train_batch_size=1,
                 gradient_accumulation_steps=1,
@@ -305,26 +305,19 @@ class OneCheckpoint:
         self.writer.submit(self.taker.take(step, **live), is_due=True)
 
 
-class Silent:
-    """An observer that drops everything."""
-
-    def write(self, event: events.Event) -> None:
-        """Nothing to tell anybody."""
-
-
 def smoke_job(size: Size) -> JobSpec:
     """A job with all defaults but the sizes."""
     options = {"name": "smoke", "attention": size.attention, "pack_tokens": size.pack}
     return build_job_spec(DatasetReference.of(SAMPLE_JSON), options, where="smoke")
 
 
-def arguments(folder: Path, **settings: Any) -> SFTConfig:
+def arguments(size: Size, folder: Path, **settings: Any) -> SFTConfig:
     """What both recipes have in common."""
     on_cuda = torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(folder),
         max_steps=STEPS,
-        optim="paged_adamw_8bit" if on_cuda else "adamw_torch",
+        optim=smoke_job(size).optimizer(on_cuda=on_cuda),
         bf16=on_cuda,
         use_cpu=not on_cuda,
         activation_checkpointing=True,
@@ -337,18 +330,6 @@ def arguments(folder: Path, **settings: Any) -> SFTConfig:
         report_to=[],
         disable_tqdm=True,
         **settings,
-    )
-
-
-def lora() -> LoraConfig:
-    """The balanced preset's adapter."""
-    chosen = Hyperparameters()
-    return LoraConfig(
-        r=chosen.lora_r,
-        lora_alpha=chosen.lora_alpha,
-        lora_dropout=chosen.lora_dropout,
-        target_modules=list(LLAMA_PROJECTIONS),
-        task_type="CAUSAL_LM",
     )
 
 

@@ -44,6 +44,10 @@ class JobState(BaseModel):
     adapter_manifest_sha256: str | None = None
     adapter_verified: bool = False
     stop_reason: StopReason | None = None
+    rented: bool = False
+    """True where the controller ends the job, once its machine is gone, and not the agent."""
+    outcome: StopReason | None = None
+    """Of a rented job: how its last attempt ended, while its machine is not gone yet."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     last_event_at: datetime | None = None
@@ -102,6 +106,7 @@ def _changes(state: JobState, record: events.JournalRecord) -> dict[str, object]
                 "detail": event.detail,
                 "step_s": None,
                 "tokens_per_s": None,
+                "outcome": None,
             }
         case events.StageEntered() as event:
             return {
@@ -155,6 +160,12 @@ def _after_end(
         return {}
     if event.will_retry:
         return {"activity": Activity.RECOVERING, "detail": event.detail}
+    if state.rented:
+        return {
+            "activity": Activity.SECURING_RESULTS,
+            "detail": event.detail,
+            "outcome": event.stop_reason,
+        }
     return {
         "status": status_after(state.status, STOP_REASONS[event.stop_reason].status),
         "activity": None,

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from shared.lifecycle import JobStatus
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 """The newest migration. A database that says so is opened without importing Alembic."""
 
 
@@ -187,4 +187,73 @@ hosts = Table(
     Column("last_error_at", UtcDateTime),
     # The first failure since the last contact; null while the host is reached.
     Column("unreachable_since", UtcDateTime),
+)
+
+store_marks = Table(
+    "store_marks",
+    metadata,
+    # One row: what the names of this store's rented machines begin with.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("mark", String(16), nullable=False),
+)
+
+rentals = Table(
+    "rentals",
+    metadata,
+    _job_column(),
+    Column("request", JSON, nullable=False),
+    Column("rental", JSON, nullable=False),
+    Column("phase", String(20), nullable=False),
+    Column("version", Integer, nullable=False),
+    # Written by anybody, read by whoever leads.
+    Column("wish", String(20), nullable=False),
+    Column("wish_reason", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    PrimaryKeyConstraint("training_job_id"),
+    Index("ix_rentals_phase", "phase"),
+)
+
+machines = Table(
+    "machines",
+    metadata,
+    Column("name", String(120), primary_key=True),
+    # No foreign key: whoever removes a job must not lose sight of what is paid for.
+    Column("training_job_id", String(63), nullable=False),
+    Column("provider", String(20), nullable=False),
+    Column("purpose", String(20), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("machine_id", String(120)),
+    Column("usd_per_hour", Double, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("rented_at", UtcDateTime),
+    Column("ending_at", UtcDateTime),
+    Column("gone_at", UtcDateTime),
+    Column("data_center", String(40)),
+    Column("end_reason", Text, nullable=False),
+    Column("absences", Integer, nullable=False),
+    Column("last_error", Text, nullable=False),
+    Index("ix_machines_training_job_id", "training_job_id"),
+    Index("ix_machines_state", "state"),
+)
+
+rental_ledger = Table(
+    "rental_ledger",
+    metadata,
+    _job_column(),
+    Column("seq", Integer, nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("level", String(10), nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("training_job_id", "seq"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(20), primary_key=True),
+    Column("owner", String(40), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
 )

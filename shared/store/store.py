@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from sqlalchemy import func, insert, or_, select, tuple_, update
@@ -30,17 +30,21 @@ from shared.events import (
 )
 from shared.job_spec import JobSpec
 from shared.job_state import JobState, fold
-from shared.lifecycle import FINAL_STATUSES, JobStatus
+from shared.lifecycle import FINAL_STATUSES, Activity, JobStatus, StopReason
+from shared.machine_request import MachineRequest
+from shared.rental import Rental
 from shared.store import rows
 from shared.store.cursor import records_after
 from shared.store.database import Database
 from shared.store.engine import create_engine, migrate
 from shared.store.failures import translated
 from shared.store.record_writer import RecordWriter
+from shared.store.rentals import Rentals, rental_row
 from shared.store.schema import (
     hosts,
     job_events,
     model_artifacts,
+    rentals,
     training_jobs,
     training_metrics_history,
 )
@@ -86,14 +90,21 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.training_files = TrainingFiles(database)
+        self.rentals = Rentals(database)
         self.transactions = database.transactions
         self._records = RecordWriter(database.engine.dialect)
 
     @uninterrupted
     async def add_job(
-        self, spec: JobSpec, host: str, retry_of: str | None = None
+        self,
+        spec: JobSpec,
+        host: str,
+        retry_of: str | None = None,
+        request: MachineRequest | None = None,
     ) -> tuple[StoredJob, bool]:
         """Write down the intent, before anything is asked of a machine.
+
+        `request` is what is to be rented for it; None for a machine that is there.
 
         Returns the job, and False if the same one was there already.
 
@@ -101,11 +112,15 @@ class Store:
             InvalidJobSpec: the id belongs to a job with another spec.
         """
         now = utc_now()
-        job = StoredJob(spec, JobState(), host, retry_of, None, created_at=now, updated_at=now)
+        state = JobState(rented=request is not None)
+        job = StoredJob(spec, state, host, retry_of, None, created_at=now, updated_at=now)
         async with self.database.writing() as connection:
             known = await _find(connection, spec.job_id)
             if known is None:
                 await connection.execute(insert(training_jobs), rows.job_row(job))
+                if request is not None:
+                    row = rental_row(job.job_id, request, Rental(since=now))
+                    await connection.execute(insert(rentals), row)
                 return job, True
         if not known.spec.same_work_as(spec):
             raise InvalidJobSpec(
@@ -190,25 +205,46 @@ class Store:
     async def settle_job(
         self,
         job_id: str,
-        status: Literal[JobStatus.FAILED, JobStatus.CANCELLED],
+        status: JobStatus,
         detail: str,
+        stop_reason: StopReason | None = None,
     ) -> StoredJob:
-        """End a job that no agent has ever accepted; a job that is final stays as it is."""
+        """End a job of which no agent says so: one that none ever accepted, or a rented one.
+
+        A job that is final stays as it is.
+
+        Raises:
+            UnknownJob: the store has no such job.
+        """
+        assert status.is_final
+        changes = {
+            "status": status,
+            "activity": None,
+            "detail": detail,
+            "stop_reason": stop_reason,
+            "ended_at": utc_now(),
+        }
+        message = None
+        if status is not JobStatus.COMPLETED:
+            message = ": ".join(str(part) for part in (stop_reason, detail) if part)
+        return await self._change_state(job_id, changes, message)
+
+    @uninterrupted
+    async def note_activity(self, job_id: str, activity: Activity, detail: str) -> StoredJob:
+        """Say what is being done for a job, where it is not its agent that does it."""
+        return await self._change_state(job_id, {"activity": activity, "detail": detail}, None)
+
+    async def _change_state(
+        self, job_id: str, changes: dict[str, Any], error_message: str | None
+    ) -> StoredJob:
         async with self.database.writing() as connection:
             job = await _find(connection, job_id, lock=True)
             if job is None:
                 raise UnknownJob(f"there is no job {job_id!r}.")
-            if job.status.is_final:
+            state = job.state.model_copy(update=changes)
+            if job.status.is_final or state == job.state:
                 return job
-            changes = {
-                "status": status,
-                "activity": None,
-                "detail": detail,
-                "ended_at": utc_now(),
-            }
-            return await _save_state(
-                connection, job, job.state.model_copy(update=changes), error_message=detail
-            )
+            return await _save_state(connection, job, state, error_message)
 
     @uninterrupted
     async def events(

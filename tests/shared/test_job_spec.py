@@ -138,6 +138,22 @@ def test_another_value_is_another_work() -> None:
     assert not one.same_work_as(other)
 
 
+@pytest.mark.parametrize(
+    ("optim", "on_cuda", "optimizer"),
+    [
+        ("auto", True, "paged_adamw_8bit"),
+        ("auto", False, "adamw_torch"),
+        ("adamw_torch", True, "adamw_torch"),
+        ("adamw_8bit", False, "adamw_8bit"),
+    ],
+)
+def test_only_an_automatic_optimizer_depends_on_the_machine(
+    optim: str, on_cuda: bool, optimizer: str
+) -> None:
+    spec = build_job_spec(REFERENCE, {"name": "a job", "optim": optim}, where="test")
+    assert spec.optimizer(on_cuda=on_cuda) == optimizer
+
+
 def test_a_host_keeps_the_bytes_under_their_hash() -> None:
     assert REFERENCE.stored_name == "a" * 64 + ".json"
 

@@ -49,12 +49,13 @@ def test_a_machine_without_gpus_has_its_ram() -> None:
 @pytest.mark.parametrize(
     "facts",
     [
+        None,
         MachineFacts(),
         MachineFacts(gpu_trouble="nvidia-smi hangs.", memory_total_bytes=16 * GB),
         MachineFacts(gpus=(gpu(0, None),)),
     ],
 )
-def test_what_a_machine_does_not_tell_is_not_guessed(facts: MachineFacts) -> None:
+def test_what_a_machine_does_not_tell_is_not_guessed(facts: MachineFacts | None) -> None:
     assert room_on(facts) is None
 
 

@@ -122,6 +122,8 @@ def test_typing_the_presets_value_is_going_back_to_it(text: str) -> None:
         {},
         {"preset": Preset.AGGRESSIVE, "dry_run": True, "notes": "two\nlines", "tags": ("a", "b")},
         {"optim": "adamw_torch", "max_restarts": 0, "checkpoint_interval_steps": 7},
+        {"attention": "sdpa", "pack_tokens": 256, "max_non_finite_steps": 1},
+        {"checkpoints_kept": 1, "disk_floor_bytes": 0, "num_gpus": 2, "early_stopping_patience": 1},
         {"base_model_revision": "main", "cut_targets": "train", "over_long": "exclude"},
         {
             "preset": Preset.CONSERVATIVE,

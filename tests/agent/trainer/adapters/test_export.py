@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import sys
@@ -194,6 +195,13 @@ def test_the_size_of_70b_is_known_from_its_configuration(tmp_path: Path) -> None
         export.require_room(tmp_path / "merged", size_bytes * 10_000)
     with pytest.raises(InvalidInput, match="too little main memory"):
         export.require_memory(size_bytes * 10_000)
+
+
+def test_a_base_model_that_writes_no_text_has_no_merged_size(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    complaint = f"{re.escape(str(tmp_path))}: a t5 model is no causal language model"
+    with pytest.raises(InvalidBaseModel, match=complaint):
+        merged_size_bytes(BaseModelLocation(str(tmp_path), None))
 
 
 # --- GGUF -------------------------------------------------------------------------------------

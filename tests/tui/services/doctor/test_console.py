@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import StoreError
+from shared.store.schema import HEAD_REVISION
 from shared.store.store import open_store
 from tests.tui.pty_process import PtyProcess
 from tui.config import Config
@@ -110,7 +111,7 @@ async def test_a_database_is_looked_at_and_left_as_it_is(this: ThisConsole) -> N
 
     outcome = await console.look_at_database(this)
 
-    assert (outcome.verdict, "schema 0003" in outcome.found) == ("ok", True)
+    assert (outcome.verdict, f"schema {HEAD_REVISION}" in outcome.found) == ("ok", True)
     assert sorted(this.config.home.iterdir()) == before
 
 
