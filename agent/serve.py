@@ -101,6 +101,9 @@ async def _serve_app(app: object, root: AgentRoot, socket_path: Path, identity: 
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         uds=str(socket_path),
+        # Not "auto": the same on a pod and where runpod's dependencies have brought others.
+        loop="asyncio",
+        http="h11",
         ws=event_socket.EventSocket,
         ws_ping_interval=event_socket.PING_INTERVAL_S,
         ws_ping_timeout=event_socket.PING_TIMEOUT_S,

@@ -48,9 +48,9 @@ class PodStart:
     """So long without a touched heartbeat, and the pod ends."""
     lifetime_s: int
     """So long after its beginning the pod ends in any case."""
-    tick_s: int = 5
+    tick_s: float = 5.0
     """Between two looks."""
-    pause_s: int = 30
+    pause_s: float = 30.0
     """Between two tries to end the pod."""
 
 
@@ -74,10 +74,11 @@ def render_start_script(start: PodStart) -> str:
         "run": start.run_directory,
         "image_start": start.start_script,
         "machine": machine,
-        "silence_limit": str(start.silence_limit_s),
+        "silence_limit_ms": str(1000 * start.silence_limit_s),
         "lifetime": str(start.lifetime_s),
-        "tick": str(start.tick_s),
-        "pause": str(start.pause_s),
+        "tick": f"{start.tick_s:g}",
+        "tick_ms": str(round(1000 * start.tick_s)),
+        "pause": f"{start.pause_s:g}",
         "default_api": RUNPOD_API,
     }
     settings = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
@@ -143,9 +144,11 @@ dead_man() {
   local silent=0 seen='' now began
   while sleep "$tick"; do
     now=$(stat -c '%y %Z' "$run/heartbeat" 2> /dev/null)
-    if [ "$now" != "$seen" ]; then seen=$now silent=0; else silent=$((silent + tick)); fi
+    if [ "$now" != "$seen" ]; then seen=$now silent=0; else silent=$((silent + tick_ms)); fi
     if [ -e "$run/end" ]; then end_pod "$(cat "$run/end")"; fi
-    if [ "$silent" -ge "$silence_limit" ]; then end_pod "no heartbeat for $silent s"; fi
+    if [ "$silent" -ge "$silence_limit_ms" ]; then
+      end_pod "no heartbeat for $((silent / 1000)) s"
+    fi
     read -r began < "$run/began"
     if [ $(($(uptime_s) - began)) -ge "$lifetime" ]; then end_pod "it has run for $lifetime s"; fi
   done

@@ -34,7 +34,7 @@ from shared.lifecycle import FINAL_STATUSES, Activity, JobStatus, StopReason
 from shared.machine_request import MachineRequest
 from shared.rental import Rental
 from shared.store import rows
-from shared.store.cursor import records_after
+from shared.store.cursor import Cursor, records_after
 from shared.store.database import Database
 from shared.store.engine import create_engine, migrate
 from shared.store.failures import translated
@@ -266,6 +266,24 @@ class Store:
         async with self.database.reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [rows.record_of(row) for row in reversed(found)]
+
+    @uninterrupted
+    async def events_after(
+        self, job_id: str, after: Cursor, upto: Cursor, limit: int = 500
+    ) -> list[JournalRecord]:
+        """The job's records after one cursor, up to and with another, in order."""
+        columns = job_events.c
+        place = tuple_(columns.attempt, columns.seq)
+        query = (
+            select(job_events)
+            .where(columns.training_job_id == job_id)
+            .where(place > tuple(after), place <= tuple(upto))
+            .order_by(columns.attempt, columns.seq)
+            .limit(limit)
+        )
+        async with self.database.reading() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [rows.record_of(row) for row in found]
 
     @uninterrupted
     async def events_of(

@@ -22,7 +22,8 @@ from tui.services.changed_file import change_in_words
 from tui.services.dataset_check import CheckedFile
 from tui.services.dataset_registry import record_check
 from tui.services.hosts.host import Host, Step, in_silence
-from tui.services.hosts.names import LOCAL
+from tui.services.hosts.names import LOCAL, RUNPOD_PREFIX
+from tui.services.rented_jobs import cancel_rented_job
 from tui.services.session import Session
 
 _FINAL_REFUSALS = (409, 422)
@@ -84,6 +85,10 @@ async def retry_job(
         AgentUnreachable, AgentRefused: as for `start_job`.
     """
     spec = retried_spec(job.spec, {**(changes or {}), "job_id": new_job_id()})
+    if (rented := await session.store.rentals.get(job.job_id)) is not None:
+        name = RUNPOD_PREFIX + spec.job_id
+        again, _ = await session.store.add_job(spec, name, job.job_id, rented.request)
+        return again
     again, _ = await session.store.add_job(spec, job.host, retry_of=job.job_id)
     path = await find_training_file(session, spec)
     await _hand_over(session, session.host_of(again), path, spec, on_step)
@@ -130,6 +135,8 @@ async def cancel_job(session: Session, job: StoredJob, reason: str) -> StoredJob
     """
     if job.status.is_final:
         return job
+    if job.state.rented:
+        return await cancel_rented_job(session, job, reason)
     host = session.host_of(job)
     await host.ensure_agent()
     try:

@@ -28,6 +28,8 @@ _REVIVE_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 """A pause between two looks doubles up to this, and is shortened by chance."""
 _CATCH_UP_TIMEOUT_S = 5.0
+_STORE_POLL_S = 0.5
+"""Between two looks for what a controller has written: one read of one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,11 @@ class Mirror:
         """
         job = await self._store.get_job(job_id)
         seen = job.cursor if seen is None else seen
+        if job.state.rented:
+            async with aclosing(self._watch_store(job, seen)) as batches:
+                async for applied in batches:
+                    yield applied
+            return
         host = self._host_named(job.host)
         since: datetime | None = None
         pause_s = _REVIVE_PAUSE_S
@@ -98,6 +105,30 @@ class Mirror:
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
+    async def _watch_store(
+        self, job: StoredJob, seen: Cursor
+    ) -> AsyncGenerator[Applied | Unreachable]:
+        """A rented job is followed by its controller, wherever that runs; this looks on."""
+        told: str | None = ""
+        while True:
+            job = await self._store.get_job(job.job_id)
+            records = await self._store.events_after(job.job_id, seen, job.cursor)
+            if records:
+                seen = Cursor(records[-1].attempt, records[-1].seq)
+                yield Applied(job, tuple(records))
+            elif job.status.is_final:
+                return
+            stored = await self._store.rentals.get(job.job_id)
+            silent_since = None if stored is None else stored.rental.silent_since
+            look = f"{job.updated_at} {silent_since}"
+            if look != told:
+                told = look
+                if stored is not None and silent_since is not None:
+                    yield Unreachable(silent_since, stored.rental.reason)
+                else:
+                    yield Applied(job, ())
+            await asyncio.sleep(_STORE_POLL_S)
+
     async def _follow(self, host: Host, job_id: str, after: Cursor) -> AsyncGenerator[Applied]:
         """Store the agent's records from a cursor on, until the agent has sent its last."""
         async with (
@@ -112,6 +143,8 @@ class Mirror:
         """Pull what is there by now, without waiting for more; never starts or awaits an agent."""
         if job.status.is_final:
             return Sight(job)
+        if job.state.rented:
+            return await self._sight_of_rented(job)
         try:
             async with asyncio.timeout(_CATCH_UP_TIMEOUT_S):
                 return Sight(await self._pull(job))
@@ -121,6 +154,12 @@ class Mirror:
             reason = f"the agent does not know it ({error})"
         except (AgentError, ProtocolError) as error:
             reason = str(error)
+        return Sight(await self._store.get_job(job.job_id), unreachable=reason)
+
+    async def _sight_of_rented(self, job: StoredJob) -> Sight:
+        stored = await self._store.rentals.get(job.job_id)
+        silent = stored is not None and stored.rental.silent_since is not None
+        reason = stored.rental.reason if stored is not None and silent else None
         return Sight(await self._store.get_job(job.job_id), unreachable=reason)
 
     async def _pull(self, job: StoredJob) -> StoredJob:

@@ -18,8 +18,9 @@ from tui.services.session import Session
 
 @pytest.fixture
 def session(store: Store, agent: FakeAgent) -> Session:
-    hosts = Hosts(Config(agent.root, agent.root))
-    return Session(store, hosts, Mirror(store, hosts.get))
+    config = Config(agent.root, agent.root)
+    hosts = Hosts(config, store.rentals)
+    return Session(config, store, hosts, Mirror(store, hosts.get))
 
 
 async def test_the_demo_trains_the_sample_on_the_tiny_model(

@@ -56,8 +56,9 @@ class Listener:
 @asynccontextmanager
 async def feeding(store: Store, agent: FakeAgent) -> AsyncIterator[tuple[Listener, JobFeed]]:
     listener = Listener()
-    hosts = Hosts(Config(agent.root, agent.root))
-    session = Session(store, hosts, Mirror(store, hosts.get))
+    config = Config(agent.root, agent.root)
+    hosts = Hosts(config, store.rentals)
+    session = Session(config, store, hosts, Mirror(store, hosts.get))
     feed = JobFeed(session, listener.tell, on_trouble=listener.trouble, poll_s=0.05)
     task = asyncio.create_task(feed.run())
     try:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from shared.store.rentals import Rentals
 from tui.config import Config
 from tui.services.hosts.host import Host
 from tui.services.hosts.local import LocalHost
-from tui.services.hosts.names import LOCAL, SSH_PREFIX, checked_host_name
+from tui.services.hosts.names import LOCAL, RUNPOD_PREFIX, SSH_PREFIX, checked_host_name
 from tui.services.ssh.asker import Asker
+
+if TYPE_CHECKING:
+    from tui.services.hosts.rented import RentedHost
 
 
 class Hosts:
     """Made where they are first asked for; nothing is connected before it is used."""
 
     def __init__(
-        self, config: Config, *, asker: Asker | None = None, accept_host_key: str | None = None
+        self,
+        config: Config,
+        rentals: Rentals,
+        *,
+        asker: Asker | None = None,
+        accept_host_key: str | None = None,
     ) -> None:
         """`asker` answers questions about host keys and passphrases; None: nobody is there.
 
         `accept_host_key` is the fingerprint (SHA256:...) of a host key to trust unasked.
         """
         self._config = config
+        self._rentals = rentals
         self._asker = asker
         self._accept_host_key = accept_host_key
         self._hosts: dict[str, Host] = {}
@@ -35,6 +47,16 @@ class Hosts:
             self._hosts[name] = self._made(name)
         return self._hosts[name]
 
+    def rented(self, job_id: str) -> RentedHost:
+        """The machine that is rented for the job, whichever it is at the moment."""
+        from tui.services.hosts.rented import RentedHost
+
+        name = RUNPOD_PREFIX + job_id
+        host = self._hosts.get(name) or RentedHost(job_id, self._rentals, self._config.home)
+        assert isinstance(host, RentedHost)
+        self._hosts[name] = host
+        return host
+
     async def close(self) -> None:
         """Let go of all; their agents and jobs go on."""
         for host in self._hosts.values():
@@ -43,6 +65,8 @@ class Hosts:
     def _made(self, name: str) -> Host:
         if name == LOCAL:
             return LocalHost(self._config.agent_root)
+        if name.startswith(RUNPOD_PREFIX):
+            return self.rented(name.removeprefix(RUNPOD_PREFIX))
         from tui.services.hosts.ssh import SshHost
         from tui.services.ssh.address import parse_ssh_name
         from tui.services.ssh.options import SshOptions

@@ -10,6 +10,12 @@ LOCAL = "local"
 
 SSH_PREFIX = "ssh:"
 
+RUNPOD = "runpod"
+"""What is typed for a machine that is rented for the job."""
+
+RUNPOD_PREFIX = "runpod:"
+"""With the job's id: the machine that is rented for it, whichever it is at the moment."""
+
 
 def checked_host_name(name: str) -> str:
     """The name as the store keeps it.
@@ -17,7 +23,7 @@ def checked_host_name(name: str) -> str:
     Raises:
         InvalidInput: it names no host.
     """
-    if name == LOCAL:
+    if name in (LOCAL, RUNPOD) or name.startswith(RUNPOD_PREFIX):
         return name
     if name.startswith(SSH_PREFIX):
         from tui.services.ssh.address import parse_ssh_name
@@ -27,6 +33,11 @@ def checked_host_name(name: str) -> str:
         parse_ssh_name(rest)
         return SSH_PREFIX + rest
     raise InvalidInput(
-        f"host {clean_line(name)!r}: write local, ssh:NAME with a name of your ~/.ssh/config, or "
-        "ssh:user@host:port."
+        f"host {clean_line(name)!r}: write local, runpod, ssh:NAME with a name of your "
+        "~/.ssh/config, or ssh:user@host:port."
     )
+
+
+def shown_host(name: str) -> str:
+    """The name for people: which job a machine is rented for stands elsewhere."""
+    return RUNPOD if name.startswith(RUNPOD_PREFIX) else clean_line(name)

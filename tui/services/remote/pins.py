@@ -26,8 +26,8 @@ TRAINER_PACKAGES = (
     "jinja2", "markdown-it-py", "markupsafe", "mdurl", "mpmath", "multiprocess", "networkx",
     "numpy", "packaging", "pandas", "peft", "psutil", "pyarrow", "pydantic", "pydantic-core",
     "pygments", "python-dateutil", "pyyaml", "regex", "rich", "safetensors", "setuptools",
-    "shellingham", "sympy", "tokenizers", "torch", "tqdm", "transformers", "trl", "truststore",
-    "typer", "typing-extensions", "typing-inspection", "tzdata", "xxhash",
+    "shellingham", "six", "sympy", "tokenizers", "torch", "tqdm", "transformers", "trl",
+    "truststore", "typer", "typing-extensions", "typing-inspection", "xxhash",
 )
 """The training stack, and what of shared/ the trainer imports; torch brings its CUDA libraries."""
 # fmt: on

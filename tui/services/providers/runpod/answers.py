@@ -58,6 +58,10 @@ RULE_PHRASES = (
 LONGEST_DETAIL = 400
 
 
+class NotThere(ProviderRefused):
+    """404: nothing of that id, as far as this answer goes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What was asked, for messages and for judging the answer."""
@@ -103,6 +107,8 @@ def error_of(request: Request, refusal: Refusal) -> ProviderError:
         return unsure(request, f"{said}.", retry_after_s=refusal.retry_after_s)
     if refusal.status == 400:
         return _bad_request(request, refusal, said)
+    if refusal.status == 404:
+        return NotThere(f"{said}. It is gone, or not there yet.")
     return ProviderRefused(f"{said}. It will not be accepted as it is.")
 
 

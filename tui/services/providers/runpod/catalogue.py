@@ -138,7 +138,9 @@ def candidates(
     best: dict[tuple[str, str | None], Candidate] = {}
     for gpu in gpus:
         gpu_type = gpu_type_of(gpu.id)
-        if gpu_type not in gpu_types or not gpu.is_sold_in(cloud, gpu_count):
+        if gpu_type is None or gpu_type not in gpu_types:
+            continue
+        if not gpu.is_sold_in(cloud, gpu_count):
             continue
         for candidate in gpu.candidates(gpu_type, gpu_count, cloud):
             key = (gpu_type, candidate.data_center)

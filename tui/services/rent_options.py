@@ -1,0 +1,205 @@
+"""Which machines a job may be rented, in which order, and why the others are left out.
+
+Arithmetic on what a provider's catalogue said; knows no provider and no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shared.job_spec import JobSpec
+from shared.machine_request import Candidate, Cloud, Stock
+from shared.memory.cards import CARDS, Fit
+from shared.model_shape import ModelShape
+from shared.number_text import size
+from tui.services.estimate import JobTime, job_time
+from tui.services.memory_check import Prediction, Room, predict
+from tui.services.model_shapes import FoundShape
+from tui.services.training_plan import TrainingPlan
+
+START_UP_HOURS = 0.25
+"""From a machine's first paid minute to the first step, at least: pulling an image, installing the
+training stack, loading the base model. Assumed, unverified on hardware."""
+
+_GB = 10**9
+_STACK_BYTES = 15 * _GB
+"""The training stack with CUDA takes 9 GB (2026-11); checkpoints and logs come on top."""
+_BYTES_PER_WEIGHT = 2
+"""Base models are published in 16 bits."""
+_DISK_STEP_GB = 10
+LEAST_DISK_GB = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWork:
+    """What the machine is for."""
+
+    spec: JobSpec
+    found: FoundShape
+    plan: TrainingPlan
+
+
+@dataclass(frozen=True, slots=True)
+class RentOption:
+    """One machine that may be tried, with what is predicted for the job on it."""
+
+    candidate: Candidate
+    memory: Prediction
+    time: JobTime
+
+    @property
+    def hours(self) -> tuple[float, float] | None:
+        """Paid hours, least and most, start-up included; None where the time is unknown."""
+        span = self.time.span
+        if span is None:
+            return None
+        return START_UP_HOURS + span.from_s / 3600, START_UP_HOURS + span.to_s / 3600
+
+    @property
+    def cost_usd(self) -> tuple[float, float] | None:
+        """Least and most, without interruptions; None where the time is unknown."""
+        if self.hours is None:
+            return None
+        price = self.candidate.usd_per_hour
+        return self.hours[0] * price, self.hours[1] * price
+
+    @property
+    def least_usd(self) -> float:
+        """Below that it cannot be done: the shortest time, or the start-up alone."""
+        return self.cost_usd[0] if self.cost_usd else START_UP_HOURS * self.candidate.usd_per_hour
+
+    @property
+    def is_too_small(self) -> bool:
+        """The prediction says that the job does not fit into the GPU."""
+        return self.memory.need is not None and self.memory.need.is_refused
+
+    @property
+    def is_tight(self) -> bool:
+        return self.memory.need is not None and self.memory.need.fit is Fit.TIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An offer that is not tried, and why."""
+
+    option: RentOption
+    reason: str
+
+
+def gpu_types_that_fit(work: TrainingWork, known: Iterable[str]) -> list[str]:
+    """Of the known types, those with enough memory by the prediction; none where that is unknown.
+
+    What is only just enough is for the user to ask for.
+    """
+    return [name for name in known if _is_roomy(prediction_on(name, work))]
+
+
+def prediction_on(gpu_type: str, work: TrainingWork) -> Prediction:
+    """The memory that the job needs on one GPU of this type."""
+    room = Room(gpu_type, CARDS[gpu_type].memory_bytes)
+    return predict(work.spec, work.found, work.plan, room)
+
+
+def options_of(offers: Iterable[Candidate], work: TrainingWork) -> list[RentOption]:
+    """Each offer with what is predicted for the job there."""
+    memory: dict[str, Prediction] = {}
+    options = []
+    for offer in offers:
+        if offer.gpu_type not in memory:
+            memory[offer.gpu_type] = prediction_on(offer.gpu_type, work)
+        options.append(RentOption(offer, memory[offer.gpu_type], _time_on(offer, work)))
+    return options
+
+
+def anywhere(offers: Iterable[Candidate]) -> list[Candidate]:
+    """One offer for each GPU type and cloud, with the best stock: the place does not matter."""
+    best: dict[tuple[str, Cloud], Candidate] = {}
+    for offer in offers:
+        key = (offer.gpu_type, offer.cloud)
+        if key not in best or best[key].stock.rank < offer.stock.rank:
+            best[key] = offer
+    return [offer.model_copy(update={"data_center": None}) for offer in best.values()]
+
+
+def in_fallback_order(
+    options: Iterable[RentOption], gpu_order: Sequence[str] = ()
+) -> list[RentOption]:
+    """In the user's order of GPU types, else the cheapest type first and sold out ones last.
+
+    Within a type the best stock comes first, then the lower price, then the secure cloud.
+    """
+    options = list(options)
+    ranks = {name: rank for rank, name in enumerate(gpu_order or _by_price(options))}
+    return sorted(options, key=lambda option: (ranks[option.candidate.gpu_type], *_within(option)))
+
+
+def judge_options(
+    options: Iterable[RentOption], budget_usd: float | None, *, ignore_memory: bool = False
+) -> tuple[list[RentOption], list[LeftOut]]:
+    """Those that may be tried, and those that may not; without a budget none is too dear."""
+    kept: list[RentOption] = []
+    left_out: list[LeftOut] = []
+    for option in options:
+        if option.is_too_small and not ignore_memory:
+            assert option.memory.need is not None
+            left_out.append(LeftOut(option, f"needs {option.memory.need.in_words}: too much"))
+        elif budget_usd is not None and option.least_usd > budget_usd:
+            words = f"needs at least ${option.least_usd:,.2f} of a budget of ${budget_usd:,.2f}"
+            left_out.append(LeftOut(option, words))
+        else:
+            kept.append(option)
+    return kept, left_out
+
+
+def needed_disk_gb(shape: ModelShape | None) -> int:
+    """Room for the base model as it is published, the training stack and checkpoints."""
+    weights = 0 if shape is None else shape.parameters * _BYTES_PER_WEIGHT
+    needed_gb = (weights + _STACK_BYTES) / _GB
+    steps = -int(-needed_gb // _DISK_STEP_GB)
+    return max(steps * _DISK_STEP_GB, LEAST_DISK_GB)
+
+
+def stock_words(options: Iterable[RentOption]) -> str:
+    """`H100_PCIE secure US-KS-2: none; ...`, for when there is nothing."""
+    return "; ".join(f"{each.candidate.label}: {each.candidate.stock}" for each in options)
+
+
+def disk_words(shape: ModelShape | None) -> str:
+    """What the figure of `needed_disk_gb` is made of."""
+    if shape is None:
+        return "the base model's size is unknown"
+    return f"the base model alone takes {size(shape.parameters * _BYTES_PER_WEIGHT)}"
+
+
+def _is_roomy(prediction: Prediction) -> bool:
+    return prediction.need is not None and prediction.need.fit is Fit.FITS
+
+
+def _time_on(offer: Candidate, work: TrainingWork) -> JobTime:
+    return job_time(
+        work.plan,
+        work.spec.hyperparameters.num_epochs,
+        shape=work.found.shape,
+        card=CARDS[offer.gpu_type],
+        num_gpus=work.spec.num_gpus,
+    )
+
+
+def _by_price(options: Iterable[RentOption]) -> list[str]:
+    cheapest: dict[str, tuple[bool, float]] = {}
+    for option in options:
+        offer = option.candidate
+        price = (offer.stock is Stock.NONE, offer.usd_per_hour)
+        cheapest[offer.gpu_type] = min(price, cheapest.get(offer.gpu_type, price))
+    return sorted(cheapest, key=lambda name: (cheapest[name], name))
+
+
+def _within(option: RentOption) -> tuple[int, float, bool, str]:
+    offer = option.candidate
+    return (
+        -offer.stock.rank,
+        offer.usd_per_hour,
+        offer.cloud is Cloud.COMMUNITY,
+        offer.data_center or "",
+    )
