@@ -11,6 +11,7 @@ import hmac
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agent.presence import Presence
 from shared.agent_protocol import CLOSED_NO_TOKEN
 
 ALLOWED_HOSTS = frozenset({"agent", "localhost"})
@@ -19,8 +20,9 @@ ALLOWED_HOSTS = frozenset({"agent", "localhost"})
 class AccessMiddleware:
     """Refuses what lacks the token, comes from a web page, or asks for another host."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, presence: Presence) -> None:
         self._app = app
+        self._presence = presence
         self._authorization = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,7 +31,8 @@ class AccessMiddleware:
         elif (complaint := _foreign(scope)) is not None:
             await _refuse(scope, receive, send, 403, complaint)
         elif self._has_token(scope):
-            await self._app(scope, receive, send)
+            with self._presence.request():
+                await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             # A close code reaches the client only once the handshake is done.
             await receive()

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent import hang
-from agent.evidence import gather_evidence
+from agent import hang, limits
+from agent.evidence import gather_evidence, read_limit
+from agent.fence import Fence
 from agent.job import EventKind, Job
 from agent.launch import (
     ShimRecord,
@@ -29,10 +30,10 @@ from agent.launch import (
     start_trainer,
     trainer_command,
 )
-from agent.process import ProcessIdentity, is_alive, send_signal_to_group
+from agent.process import ProcessIdentity, is_alive, send_signal, send_signal_to_group
 from agent.run_directory import AgentRoot, AttemptDirectory, AttemptSpec, Nodes
 from agent.trainer_events import read_entries
-from agent.verdict import EarlierAttempt, Evidence, decide, end_of_attempt
+from agent.verdict import EarlierAttempt, Evidence, Verdict, decide, end_of_attempt
 from agent.watchdog import Hang, HangLimits, Watchdog
 from shared import events
 from shared.errors import DatasetChanged, InvalidDataset
@@ -51,6 +52,9 @@ class SupervisionSettings:
     """The attempt's directory is added as the last argument; None is what the root says."""
     cancel_grace_s: float = 10.0
     """From SIGTERM, at which the trainer saves and ends, to SIGKILL."""
+    limit_grace_s: float = 120.0
+    """The same where a limit is reached. Nobody waits for it, and a step of a 70B model and its
+    checkpoint take longer than anybody would wait; the budget's reserve pays for it."""
     poll_s: float = 0.1
     """Network volumes have no inotify; ten looks a second cost nothing measurable."""
     log_limit_bytes: int = 64 * 2**20
@@ -67,16 +71,26 @@ class Attempt:
     """One attempt of a job. Only its own `run` writes to the attempt's journal."""
 
     def __init__(
-        self, root: AgentRoot, job: Job, number: int, settings: SupervisionSettings
+        self,
+        root: AgentRoot,
+        job: Job,
+        number: int,
+        settings: SupervisionSettings,
+        *,
+        fence: Fence,
+        meter: limits.Meter,
     ) -> None:
         self._root = root
+        self._fence = fence
+        self._meter = meter
+        self._limit: Verdict | None = None
         self._job = job
         self._settings = settings
         self._directory: AttemptDirectory = job.directory.attempt(number)
         self._number = number
         self._shim: ShimRecord | None = None
         self._dataset_fault = ""
-        self._kill_at: float | None = None
+        self._asked_to_stop_at: float | None = None
         self._watchdog = Watchdog(settings.hang_limits)
         self._is_hung = False
         self._has_asked_for_stacks = False
@@ -86,6 +100,7 @@ class Attempt:
 
         Raises:
             OSError: the disk refuses; what was written holds, and a new run goes on from there.
+            MachineReplaced: another machine works on the job now.
         """
         await asyncio.to_thread(self._prepare)
         if self._last(events.AttemptStarted) is None:
@@ -93,13 +108,21 @@ class Attempt:
                 events.AttemptStarted(
                     journal_id=str(uuid.uuid4()),
                     agent_version=importlib.metadata.version("brightrun"),
+                    rental=self._fence.rental,
                 )
             )
         await self._ensure_trainer()
         if await self._follow(stopping):
             await self._conclude()
 
+    def kill(self) -> None:
+        """End the trainer and its shim at once, with nothing saved and nothing written. Blocks."""
+        if self._shim is not None:
+            send_signal(self._shim.shim, signal.SIGKILL)
+            hang.kill(self._shim.trainer)
+
     def _prepare(self) -> None:
+        self._fence.check()
         self._directory.path.mkdir(parents=True, exist_ok=True)
         if not self._directory.spec_path.exists():
             spec = AttemptSpec(
@@ -111,10 +134,14 @@ class Attempt:
             )
             write_atomic(self._directory.spec_path, spec.model_dump_json(indent=2))
         self._is_hung = self._directory.hang_path.exists()
+        self._limit = read_limit(self._directory.limit_path)
         self._job.journal(self._number)
 
     async def _ensure_trainer(self) -> None:
         """Start the trainer, or find the one that an earlier agent started."""
+        if self._has_lost_machine():
+            # Its processes were another machine's, whatever runs here under their numbers.
+            return
         earlier = await asyncio.to_thread(read_shim, self._directory)
         self._shim = earlier or await asyncio.to_thread(self._start_unless_refused)
         if self._shim is None:
@@ -134,11 +161,12 @@ class Attempt:
         if self._directory.exit_path.exists():
             return None
         if not self._is_cancelled():
+            self._note_limit()
             try:
                 check_dataset(self._root, self._job.spec.dataset)
             except InvalidDataset as error:
                 self._dataset_fault = str(error)
-        if self._is_cancelled() or self._dataset_fault:
+        if self._is_cancelled() or self._dataset_fault or self._limit:
             return settle(self._directory, exit_code=None)
         command = self._settings.trainer_command or trainer_command(self._root)
         return start_trainer(self._directory, command)
@@ -151,6 +179,8 @@ class Attempt:
             copied = await self._copy_events(ended)
             if is_cancelled:
                 await self._obey_cancel()
+            elif not ended and await self._is_over_limit():
+                await self._stop(self._settings.limit_grace_s)
             elif not ended:
                 await self._watch_for_hang()
             if ended and not copied:
@@ -178,13 +208,42 @@ class Attempt:
         if self._last(events.CancelRequested) is None:
             reason = await asyncio.to_thread(self._cancel_reason)
             await self._record(events.CancelRequested(reason=reason))
+        await self._stop(self._settings.cancel_grace_s)
+
+    async def _stop(self, grace_s: float) -> None:
+        """Have the trainer save and end; the second time, see that it has within `grace_s`."""
         if self._shim is None:
             return
-        if self._kill_at is None:
-            self._kill_at = time.monotonic() + self._settings.cancel_grace_s
+        if self._asked_to_stop_at is None:
+            self._asked_to_stop_at = time.monotonic()
             send_signal_to_group(self._shim.trainer, signal.SIGTERM)
-        elif time.monotonic() >= self._kill_at:
+        elif time.monotonic() >= self._asked_to_stop_at + grace_s:
             await asyncio.to_thread(hang.kill, self._shim.trainer)
+
+    async def _is_over_limit(self) -> bool:
+        """Whether a limit of the rented machine is reached; warns when the budget nears its end."""
+        usage = self._meter.usage
+        if usage is None:
+            return False
+        if warning := limits.warning(usage):
+            await asyncio.to_thread(self._meter.mark_warned)
+            await self._record(events.LogLine(level="warning", message=warning))
+        if self._limit is None and limits.reached(usage) is not None:
+            await asyncio.to_thread(self._note_limit)
+            detail = "" if self._limit is None else self._limit.detail
+            message = f"{detail} The training saves a checkpoint and stops."
+            await self._record(events.LogLine(level="warning", message=message))
+        return self._limit is not None
+
+    def _note_limit(self) -> None:
+        """Write down which limit is reached, so that the attempt is judged by it come what may."""
+        usage = self._meter.usage
+        found = None if usage is None else limits.reached(usage)
+        if found is not None and self._limit is None:
+            told = {"stop_reason": found.stop_reason, "detail": found.detail}
+            self._fence.check()
+            write_atomic(self._directory.limit_path, json.dumps(told))
+            self._limit = found
 
     async def _watch_for_hang(self) -> None:
         """Once the trainer hangs: say so, keep its stacks, and end it."""
@@ -217,12 +276,18 @@ class Attempt:
 
     async def _conclude(self) -> None:
         evidence = await asyncio.to_thread(self._gather_evidence)
+        verdict = decide(evidence)
+        if self._has_lost_machine() and verdict.stop_reason is StopReason.TRAINER_LOST:
+            detail = f"Machine {self._rental(self._number)} was lost, and the trainer with it."
+            verdict = Verdict(StopReason.TRAINER_LOST, detail)
         ended = end_of_attempt(
-            decide(evidence),
+            verdict,
             evidence.exit,
             course=[self._earlier(number) for number in range(1, self._number)],
             step=self._last_step(self._number),
             max_restarts=self._job.spec.max_restarts,
+            rental=self._rental(self._number),
+            has_lost_machine=self._has_lost_machine(),
         )
         await self._record(ended)
         logger.info("job %s, attempt %d: %s", self._job.spec.job_id, self._number, ended)
@@ -239,7 +304,17 @@ class Attempt:
     def _earlier(self, number: int) -> EarlierAttempt:
         ended = self._job.last_event(number, events.AttemptEnded)
         reason = StopReason.TRAINER_LOST if ended is None else ended.stop_reason
-        return EarlierAttempt(self._last_step(number), reason)
+        return EarlierAttempt(self._last_step(number), reason, self._rental(number))
+
+    def _rental(self, number: int) -> int:
+        """Of the machine that the attempt is, or was, on; 0 where that is not known here."""
+        started = self._job.last_event(number, events.AttemptStarted)
+        return 0 if started is None else started.rental
+
+    def _has_lost_machine(self) -> bool:
+        """True if the attempt began on an earlier machine of the job."""
+        started = self._last(events.AttemptStarted)
+        return started is not None and started.rental < self._fence.rental
 
     def _last_step(self, number: int) -> int:
         metrics = self._job.last_event(number, events.Metrics)

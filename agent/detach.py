@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import httpx
 
+from agent.fence import read_mark
 from agent.log_window import read_end
 from agent.process import ProcessIdentity, boot_id, is_alive, send_signal
 from agent.run_directory import AgentRoot
@@ -59,7 +60,10 @@ def stop_agent(root: AgentRoot) -> bool:
         AgentUnreachable: it has not ended in time.
     """
     try:
-        address = json.loads(root.address_path.read_text(encoding="utf-8"))
+        content = root.address_path.read_text(encoding="utf-8")
+        if not is_of_this_machine(root, content):
+            return False
+        address = json.loads(content)
         agent = ProcessIdentity(address["pid"], address["start_time"], boot_id())
     except (OSError, ValueError, KeyError):
         return False
@@ -73,10 +77,18 @@ def stop_agent(root: AgentRoot) -> bool:
     return True
 
 
+def is_of_this_machine(root: AgentRoot, address: str) -> bool:
+    """False for the `agent.json` that an earlier machine has left on the volume."""
+    mark = read_mark(root.path)
+    return mark is None or json.loads(address).get("rental", 0) == mark.rental
+
+
 def address_if_healthy(root: AgentRoot) -> str | None:
     """The content of `agent.json` if the agent that wrote it answers now."""
     try:
         address = root.address_path.read_text(encoding="utf-8")
+        if not is_of_this_machine(root, address):
+            return None
         token = root.token_path.read_text(encoding="ascii")
         socket = json.loads(address)["socket"]
         with httpx.Client(

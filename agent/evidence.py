@@ -8,9 +8,10 @@ from pathlib import Path
 from agent.launch import read_exit
 from agent.log_window import read_end
 from agent.run_directory import AttemptDirectory
-from agent.verdict import Evidence
+from agent.verdict import Evidence, Verdict
 from shared.errors import IntegrityError
 from shared.events import AdapterVerified, TrainerFinished
+from shared.lifecycle import StopReason
 from shared.manifest import manifest_sha256, verify
 
 _LOG_TAIL_BYTES = 4000
@@ -38,6 +39,7 @@ def gather_evidence(
         verified=verified is not None,
         adapter_fault=_adapter_fault(directory.adapter_path, verified),
         hang=_read_hang(directory.hang_path),
+        limit=read_limit(directory.limit_path),
         log_tail=_tail(directory.log_path),
     )
 
@@ -59,6 +61,15 @@ def _read_hang(path: Path) -> str:
         return str(json.loads(path.read_bytes())["detail"])
     except FileNotFoundError:
         return ""
+
+
+def read_limit(path: Path) -> Verdict | None:
+    """The limit for which an attempt was stopped; None if it was not."""
+    try:
+        told = json.loads(path.read_bytes())
+        return Verdict(StopReason(told["stop_reason"]), str(told["detail"]))
+    except FileNotFoundError:
+        return None
 
 
 def _tail(path: Path) -> str:

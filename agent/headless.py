@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 from agent.attempt import SupervisionSettings
+from agent.fence import Fence, own_mark
 from agent.run_directory import AgentRoot
 from agent.serve import hold_lock
 from agent.supervisor import Supervisor
@@ -40,8 +41,9 @@ async def run_job(
         AgentAlreadyRunning: an agent owns this root; ask it instead.
         InvalidInput: the job cannot be started.
     """
-    with hold_lock(root):
-        supervisor = Supervisor(root, settings)
+    mark = own_mark(root.path)
+    with hold_lock(root, mark):
+        supervisor = Supervisor(root, settings, Fence(root.path, mark))
         await supervisor.recover()
         try:
             await asyncio.to_thread(store_dataset, dataset, root.datasets_path, spec.dataset)

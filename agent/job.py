@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Self, TypeVar
 
+from agent.fence import Fence
 from agent.journal import Entry, Journal
 from agent.run_directory import JobDirectory
 from shared.events import AttemptEnded, Event, JournalRecord, utc_now
@@ -28,8 +29,9 @@ _LARGEST_BATCH_BYTES = 1 << 18
 class Job:
     """Spec, journals and state; make one with `Job.open`. One task writes, anybody reads."""
 
-    def __init__(self, directory: JobDirectory, spec: JobSpec) -> None:
+    def __init__(self, directory: JobDirectory, spec: JobSpec, fence: Fence | None = None) -> None:
         self.directory = directory
+        self._fence = fence
         self.spec = spec
         self.state = JobState()
         self.changed = asyncio.Event()
@@ -38,13 +40,15 @@ class Job:
         self._last_events: dict[tuple[int, type], Event] = {}
 
     @classmethod
-    def open(cls, directory: JobDirectory) -> Self:
+    def open(cls, directory: JobDirectory, fence: Fence | None = None) -> Self:
         """Read a job back from its directory. Blocks.
+
+        With a fence nothing is written once another machine has taken over.
 
         Raises:
             ProtocolError: a journal is damaged before its last lines.
         """
-        job = cls(directory, directory.read_spec())
+        job = cls(directory, directory.read_spec(), fence)
         for attempt in directory.attempts():
             if attempt.journal_path.exists():
                 job._take_in(job.journal(attempt.number).read())
@@ -76,8 +80,12 @@ class Job:
         return [event for event in found if event is not None]
 
     async def append(self, attempt: int, entries: Sequence[Entry]) -> None:
-        """Write to the attempt's journal, then let every watcher know."""
-        self._take_in(await asyncio.to_thread(self.journal(attempt).append, entries))
+        """Write to the attempt's journal, then let every watcher know.
+
+        Raises:
+            MachineReplaced: another machine writes the job's journals now.
+        """
+        self._take_in(await asyncio.to_thread(self._write, attempt, entries))
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
@@ -116,6 +124,12 @@ class Job:
         """Close the journals; nothing can be read afterwards."""
         for journal in self._journals.values():
             journal.close()
+
+    def _write(self, attempt: int, entries: Sequence[Entry]) -> list[JournalRecord]:
+        journal = self.journal(attempt)
+        if self._fence is not None:
+            self._fence.check()
+        return journal.append(entries)
 
     def _take_in(self, records: Iterable[JournalRecord]) -> None:
         records = list(records)

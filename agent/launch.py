@@ -15,8 +15,10 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent import shim
+from agent.fence import MachineMark, read_mark
 from agent.process import ProcessIdentity, is_alive
 from agent.run_directory import AgentRoot, AttemptDirectory
+from shared.pod_start import TOKEN_FILE
 
 DEFAULT_TRAINER_COMMAND = (sys.executable, "-P", "-m", "agent.trainer")
 """The attempt's directory is added as the last argument."""
@@ -32,6 +34,18 @@ _ALLOWED_PREFIXES = (
     "MKL_", "HF_", "TOKENIZERS_",
 )
 # fmt: on
+
+_HUB_PLACES = frozenset(
+    {
+        "HF_HUB_CACHE",
+        "HF_XET_CACHE",
+        "HF_ASSETS_CACHE",
+        "HF_DATASETS_CACHE",
+        "HF_MODULES_CACHE",
+        "HF_TOKEN_PATH",
+    }
+)
+"""What stands above HF_HOME (environment variables of huggingface_hub 2.4 and datasets 5.2)."""
 
 _POLL_S = 0.02
 
@@ -95,6 +109,9 @@ def trainer_command(root: AgentRoot) -> Sequence[str]:
 def start_trainer(attempt: AttemptDirectory, command: Sequence[str]) -> ShimRecord | None:
     """Start the attempt's trainer unless that was done before; None if it could not be started."""
     directory = str(attempt.path)
+    environment = trainer_environment(os.environ)
+    if (mark := read_mark(attempt.root.path)) is not None:
+        environment = on_rented_machine(environment, attempt.root, mark)
     shim_command = [sys.executable, "-P", "-m", "agent.shim", directory]
     with attempt.log_path.open("ab") as log:
         subprocess.run(
@@ -103,7 +120,7 @@ def start_trainer(attempt: AttemptDirectory, command: Sequence[str]) -> ShimReco
             stdout=log,
             stderr=log,
             cwd=attempt.path,
-            env=trainer_environment(os.environ),
+            env=environment,
             start_new_session=True,
             check=False,
         )
@@ -155,6 +172,20 @@ def trainer_environment(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name in _ALLOWED_NAMES or name.startswith(_ALLOWED_PREFIXES)
     }
+
+
+def on_rented_machine(
+    environment: Mapping[str, str], root: AgentRoot, mark: MachineMark
+) -> dict[str, str]:
+    """With base models on the volume, where there is room for them and where they outlive us.
+
+    Nothing may lead them to the container's small disk instead. The token for gated models lies on
+    the tmpfs, where the console has put it.
+    """
+    kept = {name: value for name, value in environment.items() if name not in _HUB_PLACES}
+    token_path = mark.run_directory / TOKEN_FILE
+    token = {"HF_TOKEN_PATH": str(token_path)} if token_path.is_file() else {}
+    return {**kept, "HF_HOME": str(root.hub_path), **token}
 
 
 def _sealed(attempt: AttemptDirectory, exit_code: int | None) -> bool:

@@ -4,11 +4,14 @@
       agent.lock  agent.id  agent.token             one agent for each root
       agent.json  agent.log                         where it answers; output of a detached one
       trainer.json                                  what starts the trainer, if not our Python
+      machine.json                                  which of several machines may write here
+      machine-end.json                              why and how a rented machine ended itself
       datasets/<sha256>.json|.jsonl                 training files, named by their content
       models/                                       base models that were built or converted here
       jobs/<job id>/
         job.json                                    the job spec, written once
         cancel.json                                 there once somebody asked to cancel
+        limits.json                                 on a rented machine: a `Usage` (`agent.limits`)
         attempts/<n>/                               owned by attempt n, and by nobody else
           attempt.json                              what the trainer reads: an `AttemptSpec`
           journal.jsonl                             the agent's, append-only, one line an event
@@ -16,6 +19,7 @@
           replica-1.jsonl                           events of further trainer processes; not copied
           shim.lock  shim.json  exit.json           who runs, and how it ended
           hang.json                                 there once the trainer was found to hang
+          limit.json                                there once it is stopped for a limit
           checkpoints/step-00000012/                committed by a manifest
           best/                                     the adapter of the lowest held-out loss, where
                                                     the run may stop early
@@ -112,6 +116,10 @@ class AttemptDirectory:
         return self.path / "hang.json"
 
     @property
+    def limit_path(self) -> Path:
+        return self.path / "limit.json"
+
+    @property
     def checkpoints_path(self) -> Path:
         return self.path / "checkpoints"
 
@@ -159,6 +167,10 @@ class JobDirectory:
     def cancel_path(self) -> Path:
         return self.path / "cancel.json"
 
+    @property
+    def limits_path(self) -> Path:
+        return self.path / "limits.json"
+
     def attempt(self, number: int) -> AttemptDirectory:
         return AttemptDirectory(self.path / "attempts" / str(number))
 
@@ -203,6 +215,15 @@ class AgentRoot:
     @property
     def trainer_path(self) -> Path:
         return self.path / "trainer.json"
+
+    @property
+    def machine_end_path(self) -> Path:
+        return self.path / "machine-end.json"
+
+    @property
+    def hub_path(self) -> Path:
+        """Base models from the hub on a rented machine: beside the root, on its volume."""
+        return self.path.parent / "hub"
 
     @property
     def datasets_path(self) -> Path:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
+import logging
 import os
 import secrets
 import signal
@@ -24,14 +25,19 @@ from pydantic import BaseModel, ConfigDict
 
 from agent import event_socket
 from agent.attempt import SupervisionSettings
+from agent.fence import Fence, MachineMark, own_mark
+from agent.presence import Presence
 from agent.process import identify
 from agent.run_directory import AgentRoot
+from agent.self_end import PodClient, SelfEnd, read_pod
 from agent.server import create_app
 from agent.supervisor import Supervisor
 from shared.agent_protocol import PROTOCOL_VERSION, Health
-from shared.errors import AgentAlreadyRunning, InvalidInput
+from shared.errors import AgentAlreadyRunning, InvalidInput, MachineReplaced
 from shared.events import utc_now
 from shared.manifest import PARTIAL_SUFFIX, write_atomic
+
+logger = logging.getLogger(__name__)
 
 _SOCKET_NAME = "agent.sock"
 _STARTED_POLL_S = 0.02
@@ -53,6 +59,8 @@ class AgentAddress(BaseModel):
     """Absolute directory of the package `agent` that it runs; `PYTHONPATH` for its modules."""
     python: str
     """The interpreter that it runs in."""
+    rental: int = 0
+    """Number of the rented machine that it runs on; 0 on one that is not rented."""
 
 
 async def serve(root: AgentRoot, settings: SupervisionSettings) -> None:
@@ -61,27 +69,51 @@ async def serve(root: AgentRoot, settings: SupervisionSettings) -> None:
     Raises:
         AgentAlreadyRunning: another agent owns this root.
         InvalidInput: the socket's directory belongs to somebody else.
+        MachineReplaced: another machine owns this root.
     """
-    with hold_lock(root), _socket_path(root) as socket_path:
-        supervisor = Supervisor(root, settings)
+    mark = own_mark(root.path)
+    with hold_lock(root, mark), _socket_path(root) as socket_path:
+        supervisor = Supervisor(root, settings, Fence(root.path, mark))
         identity = _identity(root)
-        app = create_app(supervisor, _token(root), identity)
+        presence, pod = Presence(), read_pod(mark)
+        app = create_app(supervisor, _token(root), identity, presence, pod)
         await supervisor.recover()
+        beside = (
+            asyncio.create_task(_leave_when_replaced(supervisor, pod)),
+            asyncio.create_task(SelfEnd(supervisor, pod, presence).run()),
+        )
         try:
-            await _serve_app(app, root, socket_path, identity)
+            await _serve_app(app, root, socket_path, identity, supervisor.fence.rental)
         finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await supervisor.close()
 
 
+async def _leave_when_replaced(supervisor: Supervisor, pod: PodClient | None) -> None:
+    """Another machine has taken over: see that this one is not paid for any more, and go."""
+    await supervisor.replaced.wait()
+    if pod is not None:
+        ended = await pod.end()
+        logger.warning("%s: %s", ended.how or "not ended", ended.detail)
+    # The usual way out closes journals and removes agent.json, which are the other machine's now.
+    os._exit(MachineReplaced.exit_code)
+
+
 @contextlib.contextmanager
-def hold_lock(root: AgentRoot) -> Iterator[None]:
+def hold_lock(root: AgentRoot, mark: MachineMark | None = None) -> Iterator[None]:
     """Own the root while inside.
+
+    Among several machines the fence decides; each has a lock of its own, on its own tmpfs. A lock
+    on the volume may be held by a machine that is gone, and not every network disk has locks.
 
     Raises:
         AgentAlreadyRunning: somebody else does; the message names the pid.
     """
     root.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(root.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = root.lock_path if mark is None else mark.run_directory / root.lock_path.name
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,7 +129,9 @@ def hold_lock(root: AgentRoot) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def _serve_app(app: object, root: AgentRoot, socket_path: Path, identity: Health) -> None:
+async def _serve_app(
+    app: object, root: AgentRoot, socket_path: Path, identity: Health, rental: int
+) -> None:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         uds=str(socket_path),
@@ -119,7 +153,7 @@ async def _serve_app(app: object, root: AgentRoot, socket_path: Path, identity: 
             while not server.started and not serving.done():
                 await asyncio.sleep(_STARTED_POLL_S)
             if server.started:
-                _write_address(root, socket_path, identity)
+                _write_address(root, socket_path, identity, rental)
             await serving
         finally:
             root.address_path.unlink(missing_ok=True)
@@ -137,7 +171,7 @@ def _signals_to(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _write_address(root: AgentRoot, socket_path: Path, identity: Health) -> None:
+def _write_address(root: AgentRoot, socket_path: Path, identity: Health, rental: int) -> None:
     process = identify(identity.pid)
     assert process is not None, "this process runs"
     address = AgentAddress(
@@ -149,6 +183,7 @@ def _write_address(root: AgentRoot, socket_path: Path, identity: Health) -> None
         started_at=identity.started_at.isoformat(),
         code=str(Path(__file__).absolute().parent.parent),
         python=sys.executable,
+        rental=rental,
     )
     _write_private(root.address_path, address.model_dump_json())
 

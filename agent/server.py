@@ -18,6 +18,8 @@ from agent.artifacts import find_artifact, list_artifacts
 from agent.job import Job
 from agent.log_window import DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, read_log_window
 from agent.machine import Machine
+from agent.presence import Presence
+from agent.self_end import PodClient
 from agent.supervisor import Supervisor
 from shared.agent_protocol import (
     CLOSED_COMPLETELY,
@@ -29,6 +31,7 @@ from shared.agent_protocol import (
     JobsAnswer,
     LogSlice,
     MachineFacts,
+    SelfEndAnswer,
     StartAnswer,
     StartRequest,
 )
@@ -37,6 +40,7 @@ from shared.errors import (
     IntegrityError,
     InvalidInput,
     JobConflict,
+    MachineReplaced,
     NoTrainerRunning,
     UnknownJob,
 )
@@ -47,29 +51,45 @@ _STATUS_CODES: tuple[tuple[type[BrightRunError], int], ...] = (
     (UnknownJob, 404),
     (JobConflict, 409),
     (NoTrainerRunning, 409),
+    (MachineReplaced, 409),
     (InvalidInput, 422),
     (IntegrityError, 404),
 )
 """The first type that fits; any other expected error is a 500."""
 
 
-def create_app(supervisor: Supervisor, token: str, identity: Health) -> FastAPI:
-    """The application; every request has to carry `token`, and `identity` says who answers."""
+def create_app(
+    supervisor: Supervisor,
+    token: str,
+    identity: Health,
+    presence: Presence | None = None,
+    pod: PodClient | None = None,
+) -> FastAPI:
+    """The application; every request has to carry `token`, and `identity` says who answers.
+
+    `presence` hears of every request that may; `pod` is there on a machine that can end itself.
+    """
     app = FastAPI(title="Bright Run agent", version=identity.version)
-    app.add_middleware(AccessMiddleware, token=token)
+    app.add_middleware(AccessMiddleware, token=token, presence=presence or Presence())
     app.add_exception_handler(BrightRunError, _answer_expected_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
-    _add_machine_route(app, Machine(supervisor.root.path))
+    _add_machine_routes(app, Machine(supervisor.root.path), pod)
     _add_job_routes(app, supervisor, identity)
     _add_file_routes(app, supervisor)
     _add_event_stream(app, supervisor)
     return app
 
 
-def _add_machine_route(app: FastAPI, this_machine: Machine) -> None:
+def _add_machine_routes(app: FastAPI, this_machine: Machine, pod: PodClient | None) -> None:
     @app.get("/machine")
     async def machine() -> MachineFacts:
         return await this_machine.facts()
+
+    @app.get("/machine/self-end")
+    async def self_end() -> SelfEndAnswer:
+        if pod is None:
+            return SelfEndAnswer(can_end=False, how="", detail="There is no pod to end from here.")
+        return await pod.probe()
 
 
 def _add_job_routes(app: FastAPI, supervisor: Supervisor, identity: Health) -> None:
@@ -81,7 +101,7 @@ def _add_job_routes(app: FastAPI, supervisor: Supervisor, identity: Health) -> N
 
     @app.post("/training/start")
     async def start(request: StartRequest, response: Response) -> StartAnswer:
-        created = await supervisor.start(request.job)
+        created = await supervisor.start(request.job, request.first_attempt, request.limits)
         response.status_code = 202 if created else 200
         return StartAnswer(job_id=request.job.job_id, created=created)
 

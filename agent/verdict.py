@@ -53,6 +53,8 @@ class Evidence:
     """What is wrong with the adapter's files; empty if they are those that were proved."""
     hang: str = ""
     """How the trainer was found to hang, whereupon it was killed; empty if it was not."""
+    limit: Verdict | None = None
+    """Which limit of its rented machine was reached, whereupon it was stopped."""
     log_tail: str = ""
 
 
@@ -62,6 +64,8 @@ class EarlierAttempt:
 
     step: int
     stop_reason: StopReason
+    rental: int = 0
+    """Number of its machine among the job's; 0 on a machine that is not rented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ def decide(evidence: Evidence) -> Verdict:
             return reported
     if evidence.is_cancelled:
         return Verdict(StopReason.CANCELLED, "Cancelled as asked.")
+    if evidence.limit is not None:
+        return evidence.limit
     if evidence.dataset_fault:
         return Verdict(StopReason.DATASET_CHANGED, evidence.dataset_fault)
     finished = evidence.finished
@@ -97,20 +103,25 @@ def end_of_attempt(
     course: Sequence[EarlierAttempt],
     step: int,
     max_restarts: int,
+    *,
+    rental: int = 0,
+    has_lost_machine: bool = False,
 ) -> AttemptEnded:
     """The journal's last event: ended for good, or with another attempt to follow.
 
-    `course` holds the attempts before this one, `step` is this one's last step; 0 is none.
+    `course` holds the attempts before this one, `step` is this one's last step; 0 is none. Only
+    attempts of one machine, the one numbered `rental`, count against `max_restarts`, and with the
+    machine lost none does: whether there is another machine is not decided here.
     """
     row = STOP_REASONS[verdict.stop_reason]
     stop_reason, detail, will_retry = verdict.stop_reason, verdict.detail, row.retry
-    attempts = len(course) + 1
+    attempts = sum(attempt.rental == rental for attempt in course) + 1
     if row.idle_retries is not None and _is_idle(course, step):
         vain = _vain_restarts(verdict.stop_reason, course)
         will_retry = vain < row.idle_retries
         if vain:
             detail = f"Started again without coming any further. {detail}"
-    if will_retry and attempts > max_restarts:
+    if will_retry and attempts > max_restarts and not has_lost_machine:
         will_retry = False
         # Where the attempts ended by themselves, how they did is the cause.
         if row.idle_retries is None:

@@ -6,7 +6,7 @@ Bodies only, apart from I/O; events have their own codec in `shared.events`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,7 +14,8 @@ from shared.errors import ProtocolError
 from shared.job_spec import JobSpec
 from shared.job_state import JobState
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+"""2 since an agent keeps the limits of a rented machine: one of 1 would ignore them in silence."""
 
 CLOSED_COMPLETELY = 1000
 """Close code of an event stream that has sent the last record of a job."""
@@ -47,7 +48,10 @@ class MachineLimits(BaseModel):
 
 
 class StartRequest(BaseModel):
-    """Body of `POST /training/start`."""
+    """Body of `POST /training/start`. An agent that does not know a field refuses the request:
+    limits that it ignored would cost money."""
+
+    model_config = ConfigDict(extra="forbid")
 
     job: JobSpec
     first_attempt: int = Field(default=1, ge=1)
@@ -155,6 +159,15 @@ class MachineFacts(Answer):
     """Of the container, where it has a limit below the machine's."""
     memory_available_bytes: int = 0
     load_1min: float | None = Field(default=None, allow_inf_nan=False)
+
+
+class SelfEndAnswer(Answer):
+    """Whether a rented machine can end itself, as far as that shows without doing so."""
+
+    can_end: bool
+    how: Literal["terminate", "stop", ""]
+    """What is proved; "" where nothing is."""
+    detail: str
 
 
 class ErrorAnswer(Answer):

@@ -24,6 +24,7 @@
     │   │   └── PassphraseNeeded     the key that opens the machine is encrypted
     │   ├── AgentRefused             the agent answered with an error; says which
     │   ├── AgentAlreadyRunning      another agent holds this root's lock
+    │   ├── MachineReplaced          a later machine of the job may write here, this one may not
     │   ├── AgentOutdated            an agent of another version is at work and must not be stopped
     │   ├── RemoteScriptFailed       a script of ours ended badly on another machine
     │   └── InstallationFailed       the agent or the trainer could not be installed on its machine
@@ -209,6 +210,10 @@ class AgentRefused(AgentError):
 
 class AgentAlreadyRunning(AgentError):
     """Another agent holds the lock of this root directory."""
+
+
+class MachineReplaced(AgentError):
+    """A later machine of the job has taken over the root; nothing may be written any more."""
 
 
 class AgentOutdated(AgentError):

@@ -43,6 +43,12 @@ def size(size_bytes: int) -> str:
     return f"{value:.1f} TB"
 
 
+def usd(dollars: float, most: int = 9) -> str:
+    """`$4.20`; without cents where it would take more than `most` characters."""
+    words = f"${dollars:,.2f}"
+    return words if len(words) <= most else f"${dollars:,.0f}"
+
+
 def many(count: int, noun: str, plural: str = "") -> str:
     """`1 error`, `1,204 lines`; `plural` where an s is not enough."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

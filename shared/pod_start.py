@@ -6,7 +6,7 @@ the heartbeat for too long, when its life is over, or when the keeper says so. T
 after the volume: the number of the machine that may write there, and an agent that runs.
 
 RUN (tmpfs; lost with the container)     BASE/agent (the volume, where there is one)
-  pod.json   id, key and API of the pod    machine.json   which machine may write: the fence
+  pod.json   number, id, key and API       machine.json   which machine may write: the fence
   heartbeat  touched by console, agent     began-N        boot id and uptime when machine N began
   began      uptime at the beginning       start-agent    written by the installation
   end        why the pod shall end
@@ -187,7 +187,7 @@ remember_beginning() {
 }
 
 mkdir -p "$run"
-printf '{"pod_id": "%s", "api_key": "%s", "api": "%s"}\n' \
+printf '{"rental": %s, "pod_id": "%s", "api_key": "%s", "api": "%s"}\n' "$rental" \
   "$(escaped "$id")" "$(escaped "$key")" "$(escaped "$api")" > "$run/pod.json"
 rm -f "$run/end"
 replace "$run/began" "$(uptime_s)"

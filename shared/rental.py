@@ -29,7 +29,6 @@ class RentalPhase(StrEnum):
     RUNNING = "running"
     SECURING = "securing"
     ENDING = "ending"
-    LOST = "lost"
     ASKING = "asking"
     DONE = "done"
 
@@ -61,7 +60,6 @@ PHASES: dict[RentalPhase, PhaseRow] = {
     RentalPhase.RUNNING: PhaseRow(None, "agent", None, True),
     RentalPhase.SECURING: PhaseRow(Activity.SECURING_RESULTS, "controller", 30 * _MINUTE_S, True),
     RentalPhase.ENDING: PhaseRow(Activity.ENDING_MACHINE, "controller", None, True),
-    RentalPhase.LOST: PhaseRow(Activity.RECOVERING, "controller", None, True),
     RentalPhase.ASKING: PhaseRow(Activity.WAITING_FOR_ANSWER, "you", None, False),
     RentalPhase.DONE: PhaseRow(None, "nobody", None, False),
 }
@@ -95,8 +93,10 @@ class Rental(BaseModel):
     first_rented_at: datetime | None = None
     silent_since: datetime | None = None
     """Since when the machine's agent does not answer; None while it does."""
-    missing: int = 0
-    """How often in a row the provider's list lacked the machine."""
+    missing_in: tuple[int, ...] = ()
+    """Looks at the provider's list in a row that lacked the machine; one may be a mistake."""
+    then: RentalPhase = RentalPhase.DONE
+    """Where it goes on once the machine that is being ended is gone."""
     outcome: StopReason | None = None
     """How the job will end once the machine is gone; None while that is open."""
     outcome_detail: str = ""

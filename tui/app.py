@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -24,7 +26,9 @@ from shared.lifecycle import JobStatus
 from tui.console_asker import ConsoleAsker
 from tui.crash_safe_app import CrashSafeApp
 from tui.palette import ConsoleCommands
+from tui.rental_desk import RentalDesk
 from tui.screens.jobs import JobsScreen
+from tui.screens.leave import LeaveScreen
 
 if TYPE_CHECKING:
     from shared.store.stored import StoredJob
@@ -63,6 +67,7 @@ class BrightRunApp(CrashSafeApp[None]):
         self.news: dict[str, JobNews] = {}
         """What was last heard of each job."""
         self.job_news: Signal[JobNews] = Signal(self, "job news")
+        self.rentals = RentalDesk(self)
         self._feed: JobFeed | None = None
         self._asker = ConsoleAsker(self)
         self._services: asyncio.Task[None] | None = None
@@ -97,12 +102,16 @@ class BrightRunApp(CrashSafeApp[None]):
         from tui.services.session import open_session
 
         try:
-            async with open_session(self.config, asker=self._asker) as session:
+            async with (
+                open_session(self.config, asker=self._asker) as session,
+                asyncio.TaskGroup() as group,
+            ):
                 self.session = session
                 self._feed = JobFeed(session, self._tell, on_trouble=self._on_trouble)
-                await self._feed.run(on_first_look=self._opened)
-        except BrightRunError as error:
-            self._jobs_screen.show_trouble(clean_line(str(error)))
+                opened = partial(self._opened, partial(self._rent, group, session))
+                await self._feed.run(on_first_look=opened)
+        except* BrightRunError as errors:
+            self._jobs_screen.show_trouble(clean_line(str(errors.exceptions[0])))
         finally:
             self.session = None
 
@@ -123,10 +132,14 @@ class BrightRunApp(CrashSafeApp[None]):
             gc.freeze()
             gc.enable()
 
-    def _opened(self) -> None:
+    def _rent(self, group: asyncio.TaskGroup, session: Session) -> None:
+        group.create_task(self.rentals.run(session))
+
+    def _opened(self, then: Callable[[], None]) -> None:
         # After the news that were sent to it just now.
         self._jobs_screen.call_next(self._jobs_screen.opened)
         self._prepare_next()
+        then()
         if self._demo is not None:
             self._start_demo(self._demo)
         elif self._first_job is not None:
@@ -180,6 +193,7 @@ class BrightRunApp(CrashSafeApp[None]):
         """This process has changed a job: show it without waiting for the next look."""
         if self._feed is not None:
             self._feed.look_now()
+        self.rentals.look_now()
 
     def open_job(self, job: StoredJob) -> None:
         """Show one job, in place of another one; a form that is being filled in stays below."""
@@ -219,6 +233,17 @@ class BrightRunApp(CrashSafeApp[None]):
         if job_id is not None:
             self.look_for_jobs()
             self._open_first_job(job_id)
+
+    async def action_quit(self) -> None:
+        """Leave; say first what becomes of rented jobs. Asked again meanwhile, leave at once."""
+        if not self.rentals.open_ones or isinstance(self.screen, LeaveScreen):
+            self.exit()
+        else:
+            self.push_screen(LeaveScreen(self.rentals), self._leave_if_sure)
+
+    def _leave_if_sure(self, is_sure: bool | None) -> None:
+        if is_sure:
+            self.exit()
 
     def action_toggle_help(self) -> None:
         """Show or hide what the keys do here."""

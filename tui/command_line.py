@@ -13,9 +13,21 @@ import typer
 
 from shared.lifecycle import JobStatus
 from tui import exit_codes
-from tui.command_options import AsJson, CutTargets, Job, Model, OverLong, Settings, finish
+from tui.command_options import (
+    AsJson,
+    Budget,
+    CutTargets,
+    Job,
+    Model,
+    OverLong,
+    Settings,
+    Yes,
+    finish,
+)
 from tui.commands.completion import complete_job_id
 from tui.dataset_command_line import dataset_app
+from tui.machines_command_line import machines_app
+from tui.start_command_line import start
 
 app = typer.Typer(
     name="brightrun",
@@ -30,6 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(machines_app, name="machines")
+app.command()(start)
 
 
 def _print_version(wanted: bool) -> None:
@@ -91,78 +105,6 @@ def demo(
     from tui.console import open_console
 
     raise typer.Exit(open_console(demo=options))
-
-
-@app.command()
-def start(
-    dataset: Annotated[
-        list[Path],
-        typer.Option(help="The training file; given again, files are merged into one set."),
-    ],
-    preset: Annotated[
-        Literal["conservative", "balanced", "aggressive"], typer.Option(help="Starting point.")
-    ] = "balanced",
-    set_: Settings = None,
-    model: Model = "tiny",
-    revision: Annotated[str | None, typer.Option(help="Revision of a model of the hub.")] = None,
-    name: Annotated[str | None, typer.Option(help="3 to 100 characters; else the file's.")] = None,
-    notes: Annotated[str, typer.Option(help="Free text, kept with the job.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; give it again for more.")] = None,
-    job_id: Annotated[
-        str | None,
-        typer.Option(help="Your own id: starting the same job again then changes nothing."),
-    ] = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            help="Where it runs: local, ssh:NAME of ~/.ssh/config, or ssh:user@host:port. "
-            "Else RUNPOD_ENDPOINT_URL, where it is set, or local.",
-            show_default=False,
-        ),
-    ] = None,
-    accept_host_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SHA256:...", help="Trust an unknown host whose key has this fingerprint."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Up to the first step, on ten examples; no adapter.")
-    ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Watch it once it is started.")] = False,
-    cut_targets: CutTargets = "exclude",
-    over_long: OverLong = "refuse",
-    ignore_memory: Annotated[
-        bool,
-        typer.Option("--ignore-memory", help="Start also what will not fit, by the prediction."),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Check a training file and start a job on it."""
-    from tui.commands.start import StartOptions, start_job
-
-    options = StartOptions(
-        datasets=tuple(dataset),
-        settings=tuple(set_ or ()),
-        watch=watch,
-        host=host,
-        accept_host_key=accept_host_key,
-        as_json=as_json,
-        ignore_memory=ignore_memory,
-        values={
-            "preset": preset,
-            "base_model": model,
-            "base_model_revision": revision,
-            "name": name,
-            "notes": notes,
-            "tags": tuple(tag or ()),
-            "job_id": job_id,
-            "dry_run": dry_run,
-            "cut_targets": cut_targets,
-            "over_long": over_long,
-        },
-    )
-    finish(start_job(options), "interrupted; `brightrun jobs` shows whether the job was started.")
 
 
 @app.command()
@@ -280,13 +222,17 @@ def retry(
         typer.Option("--suggested", help="With the changes that `brightrun show` suggests."),
     ] = False,
     set_: Settings = None,
+    budget: Budget = None,
+    yes: Yes = False,
 ) -> None:
     """Start a job that has ended again, as a new job with the same settings and file."""
     from tui.commands.retry import RetryOptions, retry_job
 
     if number is not None and not suggested:
         raise typer.BadParameter(f"{number} goes with --suggested.", param_hint="N")
-    options = RetryOptions(tuple(set_ or ()), (number or 1) if suggested else None)
+    options = RetryOptions(
+        tuple(set_ or ()), (number or 1) if suggested else None, budget_usd=budget, yes=yes
+    )
     started = "interrupted; `brightrun jobs` shows whether the job was started."
     finish(retry_job(job, options), started)
 
@@ -301,11 +247,13 @@ def resume(
         ),
     ] = False,
     set_: Settings = None,
+    budget: Budget = None,
+    yes: Yes = False,
 ) -> None:
     """Go on from the newest checkpoint of a job that failed or was cancelled, as a new job."""
     from tui.commands.resume import ResumeOptions, resume_job
 
-    options = ResumeOptions(tuple(set_ or ()), force)
+    options = ResumeOptions(tuple(set_ or ()), force, budget_usd=budget, yes=yes)
     started = "interrupted; `brightrun jobs` shows whether the job was started."
     finish(resume_job(job, options), started)
 
@@ -351,21 +299,22 @@ def export(
 
 
 @app.command()
-def machines(
-    hosts: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[HOST]...", help="local or ssh:NAME; else all that are known."),
-    ] = None,
-    adopt: Annotated[
-        bool,
-        typer.Option("--adopt", help="Take up the jobs found there that this store lacks."),
-    ] = False,
-    as_json: AsJson = False,
+def answer(
+    job: Job,
+    text: Annotated[str, typer.Argument(metavar="ANSWER", help='"go on" or "stop".')],
 ) -> None:
-    """List the machines: who answers, what is free there, what runs. Starts nothing."""
-    from tui.commands.machines import list_machines
+    """Answer what a rented job asks."""
+    from tui.commands.answer import answer_job
 
-    finish(list_machines(hosts or [], as_json=as_json, adopt=adopt))
+    finish(answer_job(job, text))
+
+
+@app.command()
+def serve() -> None:
+    """Drive rented jobs without a screen, until a signal: for systemd. Leaving it stops no job."""
+    from tui.commands.serve import serve as run
+
+    finish(run())
 
 
 @app.command()

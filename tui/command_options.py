@@ -37,6 +37,20 @@ Settings = Annotated[
         "A wrong name lists all of them.",
     ),
 ]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        metavar="USD",
+        min=0.01,
+        help="For a rented machine: cap on the cost; else as before.",
+        show_default=False,
+    ),
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Agree unasked to what is paid for, or ended."),
+]
 Out = Annotated[
     Path,
     typer.Option("-o", "--out", metavar="OUT", help="A new file; nothing is ever overwritten."),

@@ -20,6 +20,7 @@ from agent.installation.agent_process import (
     start_agent,
     stop_agent,
     unfinished_jobs,
+    write_starter,
 )
 from agent.installation.base import Base, read_pins
 from agent.installation.environment import (
@@ -85,6 +86,8 @@ def _install_agent(base: Base, asked: argparse.Namespace, lock: int) -> None:
 
 
 def _replace(base: Base, running: LivingAgent | None, python: Path, code: Path) -> None:
+    # First, so that what is started meanwhile is not the agent that is stopped here.
+    write_starter(base.root, python, code)
     if running is not None:
         step("stopping the agent of another version")
         stop_agent(base.root, python, code)

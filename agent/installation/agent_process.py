@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -15,10 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.fence import read_mark
 from agent.process import ProcessIdentity, boot_id, is_alive
 from shared.clean_text import clean_line
 from shared.errors import InstallationFailed
+from shared.pod_start import START_AGENT_FILE
 
+_STARTER = """unset PYTHONHOME RUNPOD_API_KEY
+cd "$code" || exit 1
+PYTHONPATH=$code exec "$python" -P -m agent.cli serve --root "$root" --detach
+"""
 _ANSWER_TIMEOUT_S = 10.0
 _COMMAND_TIMEOUT_S = 60.0
 
@@ -36,6 +43,10 @@ class LivingAgent:
 def find_agent(root: Path) -> LivingAgent | None:
     """The agent that wrote `agent.json`, if it lives."""
     address = _read_json(root / "agent.json")
+    mark = read_mark(root)
+    if mark is not None and address.get("rental", 0) != mark.rental:
+        # An earlier machine has left it on the volume.
+        return None
     try:
         identity = ProcessIdentity(address["pid"], address["start_time"], boot_id())
         if not is_alive(identity):
@@ -58,6 +69,22 @@ def start_agent(root: Path, python: Path, code: Path) -> None:
         InstallationFailed: it does not.
     """
     _agent_command(python, code, "serve", "--root", str(root), "--detach")
+
+
+def write_starter(root: Path, python: Path, code: Path) -> None:
+    """`start-agent`: what the start command of a rented machine runs where no agent does.
+
+    Nothing where the machine is not rented.
+    """
+    if read_mark(root) is None:
+        return
+    values = {"code": str(code), "python": str(python), "root": str(root)}
+    settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    path = root / START_AGENT_FILE
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(f"#!/bin/sh\n{settings}{_STARTER}", encoding="utf-8")
+    partial.chmod(0o700)
+    os.replace(partial, path)
 
 
 def stop_agent(root: Path, python: Path, code: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,17 @@ import pytest
 from websockets.asyncio.client import connect, unix_connect
 
 from agent.attempt import SupervisionSettings
+from agent.fence import Fence, own_mark
 from agent.launch import ShimRecord, read_shim, settle
 from agent.process import ProcessIdentity, boot_id, send_signal, send_signal_to_group
 from agent.run_directory import AgentRoot, AttemptDirectory
 from agent.serve import AgentAddress, socket_directory
 from agent.supervisor import Supervisor
+from shared.agent_protocol import MachineLimits
 from shared.dataset.storage import store_dataset
 from shared.events import JournalRecord, Metrics, decode_journal_record
 from shared.job_spec import DatasetReference, JobSpec
+from tests.fakes.pod_api import PodApi, serve_pod_api
 
 STAND_IN = Path(__file__).parent.parent / "fakes" / "stand_in_trainer.py"
 TRAINER_COMMAND = (sys.executable, str(STAND_IN))
@@ -58,10 +62,22 @@ class Pod:
     async def supervisor(self, **settings: Any) -> Supervisor:
         """A supervisor in this process, after its recovery."""
         values = {"trainer_command": TRAINER_COMMAND, "poll_s": 0.02, **settings}
-        supervisor = Supervisor(self.root, SupervisionSettings(**values))
+        fence = Fence(self.root.path, own_mark(self.root.path))
+        supervisor = Supervisor(self.root, SupervisionSettings(**values), fence)
         self.supervisors.append(supervisor)
         await supervisor.recover()
         return supervisor
+
+    def rent(self, rental: int, api: str = "http://127.0.0.1:9") -> Path:
+        """Let this be a rented machine, as its start command does; returns its run directory."""
+        run_directory = self.path / f"run-{rental}"
+        run_directory.mkdir(exist_ok=True)
+        pod = {"rental": rental, "pod_id": f"pod{rental}", "api_key": "rpa_canary", "api": api}
+        (run_directory / "pod.json").write_text(json.dumps(pod))
+        self.root.path.mkdir(exist_ok=True)
+        mark = {"rental": rental, "run_directory": str(run_directory)}
+        (self.root.path / "machine.json").write_text(json.dumps(mark))
+        return run_directory
 
     async def close(self, supervisor: Supervisor) -> None:
         self.supervisors.remove(supervisor)
@@ -173,6 +189,32 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
     made = Pod(tmp_path)
     yield made
     await made.clean_up()
+
+
+@pytest.fixture
+def limits() -> Callable[..., MachineLimits]:
+    """Limits that nothing here reaches, with changes."""
+
+    def made(rental: int = 1, **changes: Any) -> MachineLimits:
+        values = {
+            "rental": rental,
+            "usd_per_hour": 2.0,
+            "spent_usd": 1.0,
+            "budget_usd": 50.0,
+            "reserve_usd": 2.0,
+            "deadline_s": 3600.0,
+            "results_survive": True,
+            "idle_end_s": 600.0,
+        }
+        return MachineLimits(**{**values, **changes})
+
+    return made
+
+
+@pytest.fixture
+def pod_api() -> Iterator[PodApi]:
+    with serve_pod_api() as served:
+        yield served
 
 
 @pytest.fixture

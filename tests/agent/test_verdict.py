@@ -228,6 +228,36 @@ def test_what_fails_at_the_same_place_is_not_tried_for_ever(reason, before, step
     assert "detail" in end.detail
 
 
+def test_only_attempts_of_the_same_machine_count_against_the_restarts():
+    verdict = decide(replace(NOTHING, exit=killed()))
+    before = [replace(attempt, rental=1) for attempt in course("trainer_killed", 1, 2)]
+    ends = [end_of_attempt(verdict, killed(), before, 3, 1, rental=rental) for rental in (1, 2)]
+    assert [end.will_retry for end in ends] == [False, True]
+
+
+def test_with_its_machine_lost_an_attempt_is_an_interruption_however_many_there_were():
+    verdict = Verdict(StopReason.TRAINER_LOST, "detail")
+    end = end_of_attempt(verdict, None, course("trainer_killed", 1, 2), 3, 0, has_lost_machine=True)
+    assert (end.stop_reason, end.will_retry) == (StopReason.TRAINER_LOST, True)
+
+
+LIMIT = Verdict(StopReason.BUDGET_EXHAUSTED, "all spent")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"exit": exited(75), "finished": said("trainer_killed")}, "budget_exhausted"),
+        ({"exit": killed()}, "budget_exhausted"),
+        ({"exit": killed(), "is_cancelled": True}, "cancelled"),
+        ({"exit": exited(0), "finished": said("completed"), "verified": True}, "completed"),
+        ({"exit": exited(3), "finished": said("disk_full")}, "disk_full"),
+    ],
+)
+def test_a_limit_is_the_reason_unless_the_job_was_done_or_had_failed(changes, reason):
+    assert decide(replace(NOTHING, limit=LIMIT, **changes)).stop_reason == reason
+
+
 def test_the_exit_code_is_kept():
     verdict = decide(replace(NOTHING, exit=exited(1)))
     assert end_of_attempt(verdict, exited(1), [], 0, max_restarts=20).exit_code == 1

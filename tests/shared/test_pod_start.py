@@ -10,63 +10,32 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shared.pod_start import PodStart, render_start_command, render_start_script
+from tests.fakes.pod_api import PodApi, serve_pod_api
 
+COMMANDS = frozenset(
+    ("bash", "sed", "mkdir", "base64", "stat", "sleep", "cat", "mv", "rm", "tr", "grep")
+) | {"curl", "python3"}
 KEY = 'rpa_canary"\\key'
 
 
-@dataclass
-class Api:
-    """Answers as it is told, and remembers what it was asked."""
-
-    url: str
-    answers: dict[str, int] = field(default_factory=lambda: {"DELETE": 204, "POST": 200})
-    requests: list[tuple[str, str, str, bytes]] = field(default_factory=list)
-
-    @property
-    def asked(self) -> list[str]:
-        return [f"{method} {path} {body.decode()}".rstrip() for method, path, _, body in self.requests]
-
-
 @pytest.fixture
-def api() -> Iterator[Api]:
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            authorization = self.headers.get("Authorization", "")
-            made.requests.append((self.command, self.path, authorization, body))
-            self.send_response(made.answers[self.command])
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_DELETE = do_POST = answer
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Api(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def api() -> Iterator[PodApi]:
+    with serve_pod_api() as served:
+        yield served
 
 
 class Container:
     """One container: its command runs in a process group of its own and is killed as a whole."""
 
-    def __init__(self, path: Path, api: Api) -> None:
+    def __init__(self, path: Path, api: PodApi) -> None:
         self.path = path
         self.output = path / "output"
         image_start = path / "start image.sh"
@@ -125,8 +94,7 @@ class Container:
         """A directory with all commands that the script needs, but for these."""
         place = self.path / "bin"
         place.mkdir()
-        needed = {"bash", "sed", "mkdir", "base64", "stat", "sleep", "cat", "mv", "rm", "tr", "grep"}
-        for name in (needed | {"curl", "python3"}) - set(names):
+        for name in sorted(COMMANDS - set(names)):
             # A python that is a script of some version manager needs its own environment.
             found = str(Path(sys.executable).resolve()) if name == "python3" else shutil.which(name)
             assert found is not None
@@ -135,7 +103,7 @@ class Container:
 
 
 @pytest.fixture
-def container(tmp_path: Path, api: Api) -> Iterator[Container]:
+def container(tmp_path: Path, api: PodApi) -> Iterator[Container]:
     made = Container(tmp_path, api)
     yield made
     made.kill()
@@ -154,12 +122,13 @@ def test_the_images_own_start_is_the_main_process(container: Container) -> None:
 
 
 def test_what_the_pod_is_lies_private_in_the_run_directory_alone(
-    container: Container, api: Api
+    container: Container, api: PodApi
 ) -> None:
     container.run()
     path = container.run_directory / "pod.json"
     until(container.said("the image has started"))
-    assert json.loads(path.read_bytes()) == {"pod_id": "pod1", "api_key": KEY, "api": api.url}
+    told = {"rental": 2, "pod_id": "pod1", "api_key": KEY, "api": api.url}
+    assert json.loads(path.read_bytes()) == told
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for file in Path(container.start.base).rglob("*"):
         assert file.is_dir() or b"canary" not in file.read_bytes()
@@ -181,7 +150,7 @@ def test_a_machine_takes_over_from_an_earlier_one(container: Container) -> None:
 
 
 def test_a_machine_that_another_has_taken_over_from_ends_and_overwrites_nothing(
-    container: Container, api: Api
+    container: Container, api: PodApi
 ) -> None:
     container.root.mkdir(parents=True)
     (container.root / "machine.json").write_text('{"rental": 10, "run_directory": "/x"}')
@@ -192,14 +161,14 @@ def test_a_machine_that_another_has_taken_over_from_ends_and_overwrites_nothing(
     assert b'"rental": 10' in (container.root / "machine.json").read_bytes()
 
 
-def test_one_that_is_taken_over_from_while_it_runs_ends(container: Container, api: Api) -> None:
+def test_one_that_is_taken_over_from_while_it_runs_ends(container: Container, api: PodApi) -> None:
     container.run()
     until((container.root / "machine.json").exists)
     (container.root / "machine.json").write_text('{"rental": 3}')
     until(lambda: api.asked[:1] == ["DELETE /v2/pods/pod1"])
 
 
-def test_silence_ends_the_pod_with_its_own_key(container: Container, api: Api) -> None:
+def test_silence_ends_the_pod_with_its_own_key(container: Container, api: PodApi) -> None:
     container.run(silence_limit_s=1)
     until(container.said("terminate: accepted (204)"))
     assert api.requests[0] == ("DELETE", "/v2/pods/pod1", f"Bearer {KEY}", b"")
@@ -207,7 +176,7 @@ def test_silence_ends_the_pod_with_its_own_key(container: Container, api: Api) -
     until(lambda: len(api.requests) >= 2)
 
 
-def test_a_heartbeat_keeps_the_pod(container: Container, api: Api) -> None:
+def test_a_heartbeat_keeps_the_pod(container: Container, api: PodApi) -> None:
     container.run(silence_limit_s=2)
     until((container.run_directory / "began").exists)
     for number in range(16):
@@ -220,7 +189,7 @@ def test_a_heartbeat_keeps_the_pod(container: Container, api: Api) -> None:
     until(lambda: len(api.requests) > 0)
 
 
-def test_time_in_which_the_pod_was_frozen_is_no_silence(container: Container, api: Api) -> None:
+def test_time_in_which_the_pod_was_frozen_is_no_silence(container: Container, api: PodApi) -> None:
     process = container.run(silence_limit_s=2)
     until((container.run_directory / "began").exists)
     os.killpg(process.pid, signal.SIGSTOP)
@@ -232,7 +201,7 @@ def test_time_in_which_the_pod_was_frozen_is_no_silence(container: Container, ap
 
 
 def test_its_life_is_over_at_last_whoever_touches_the_heartbeat(
-    container: Container, api: Api
+    container: Container, api: PodApi
 ) -> None:
     container.run(lifetime_s=2)
 
@@ -260,7 +229,7 @@ def test_a_container_that_starts_again_goes_on_with_the_life_it_had(container: C
 
 @pytest.mark.parametrize("missing", ["python3", "curl"])
 def test_where_termination_is_refused_the_pod_is_stopped(
-    container: Container, api: Api, missing: str
+    container: Container, api: PodApi, missing: str
 ) -> None:
     container.environment["PATH"] = container.path_without(missing)
     api.answers["DELETE"] = 403
@@ -275,7 +244,7 @@ def test_where_termination_is_refused_the_pod_is_stopped(
 
 
 def test_where_everything_is_refused_it_says_so_and_tries_for_ever(
-    container: Container, api: Api
+    container: Container, api: PodApi
 ) -> None:
     api.answers = {"DELETE": 401, "POST": 401}
     container.run(silence_limit_s=1)
@@ -295,7 +264,9 @@ def test_an_api_that_is_not_there_is_tried_again(container: Container) -> None:
     until(lambda: container.output.read_text().count("terminate: refused") >= 2)
 
 
-def test_the_dead_man_watches_where_the_image_has_no_start(container: Container, api: Api) -> None:
+def test_the_dead_man_watches_where_the_image_has_no_start(
+    container: Container, api: PodApi
+) -> None:
     process = container.run(start_script="/nowhere/start.sh", silence_limit_s=2)
     until(container.said("/nowhere/start.sh is not there"))
     until(lambda: len(api.requests) > 0)
@@ -332,7 +303,7 @@ def test_an_agent_that_runs_is_left_alone(container: Container) -> None:
         pretended.wait()
 
 
-def test_no_command_line_shows_the_key(container: Container, api: Api) -> None:
+def test_no_command_line_shows_the_key(container: Container, api: PodApi) -> None:
     container.environment["PATH"] = container.path_without("curl")
     spy = container.path / "bin" / "curl"
     shown = container.path / "shown"

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from shared.agent_protocol import PROTOCOL_VERSION
 from shared.events import JournalRecord, encode
 from shared.job_state import fold
 from tests.shared.store.journal import job_spec
@@ -104,7 +105,7 @@ class FakeAgent:
             return JSONResponse({"detail": "wrong token"}, 401)
         health = {
             "version": "0.1.0",
-            "protocol": 1,
+            "protocol": PROTOCOL_VERSION,
             "agent_id": "11111111-1111-1111-1111-111111111111",
             "pid": 1,
             "started_at": "2026-11-22T15:00:00Z",

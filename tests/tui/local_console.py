@@ -41,7 +41,7 @@ class Console:
             "BRIGHTRUN_AGENT_ROOT": str(self.root),
         }
         self.dataset = path / "train.json"
-        self.dataset.write_text(json.dumps(_document()))
+        self.dataset.write_text(json.dumps(document()))
 
     def popen(self, *arguments: str | Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", _MAIN]
@@ -112,7 +112,8 @@ def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
         time.sleep(0.02)
 
 
-def _document() -> dict[str, object]:
+def document() -> dict[str, object]:
+    """A training file of one conversation."""
     pair = {
         "id": "p1",
         "conversation_id": "c1",

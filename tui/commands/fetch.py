@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +12,25 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from shared.errors import InvalidInput
+from shared.store.stored import StoredJob
 from tui import exit_codes
 from tui.commands.output import say
 from tui.commands.terminal_session import open_terminal_session
 from tui.services import artifacts
+from tui.services.brought_home import adapter_at_home, copy_adapter, why_not_here
+from tui.services.rented_jobs import request_of
+from tui.services.session import Session
 
 
 async def fetch_job(job_id: str, destination: Path) -> int:
     """Download into `destination/<job id>/`, verify, and print that directory on stdout."""
     async with open_terminal_session() as session:
         job = await session.store.get_job(job_id)
+        if job.state.rented:
+            directory = await _from_home(session, job, destination.expanduser())
+            say("the adapter is here, and every hash holds:")
+            print(directory)
+            return exit_codes.OK
         host = session.host_of(job)
         await host.ensure_agent()
         job = (await session.mirror.catch_up(job)).job
@@ -40,6 +50,15 @@ async def fetch_job(job_id: str, destination: Path) -> int:
     say("the adapter is here, and every hash holds:")
     print(directory)
     return exit_codes.OK
+
+
+async def _from_home(session: Session, job: StoredJob, destination: Path) -> Path:
+    """Of a rented job: the controller brings it home before the machine is ended."""
+    home = adapter_at_home(session.config, job.job_id)
+    if home is None:
+        raise InvalidInput(why_not_here(job.job_id, await request_of(session, job)))
+    expected = job.state.adapter_manifest_sha256
+    return await asyncio.to_thread(copy_adapter, home, destination, expected)
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""`brightrun machines`: every machine that jobs run on, as of now or as it was last reached."""
+"""`brightrun machines`: what is rented, and every machine that jobs run on, as of now or as it was
+last reached."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 from shared.events import utc_now
 from tui import exit_codes
 from tui.commands.output import print_json, print_table, say
+from tui.commands.rented_machines import Fleet, fleet_of, fleet_to_dicts, print_fleet
 from tui.commands.terminal_session import open_terminal_session
 from tui.services.jobs import adopt_jobs
 from tui.services.machines import MachineSight, MachineState, look_at_all
@@ -20,14 +22,22 @@ _HEADERS = ["HOST", "STATE", "AGENT", "UP", "GPU", "DISK FREE", "RUNNING", "LAST
 
 
 async def list_machines(names: Iterable[str], *, as_json: bool, adopt: bool = False) -> int:
-    """Print these machines; without names, all that are known. Starts no agent."""
+    """Print these machines; without names, all that are known and all that are rented.
+
+    Starts no agent.
+    """
+    names = list(names)
     async with open_terminal_session() as session:
+        fleet = Fleet() if names else await fleet_of(session)
         sights = await look_at_all(session, names)
         if adopt:
             await _adopt(session, sights)
     if as_json:
-        print_json([_to_dict(sight) for sight in sights])
+        print_json([*map(_to_dict, sights), *fleet_to_dicts(fleet)])
+        if fleet.trouble:
+            say(f"rented machines are as our ledger has them: {fleet.trouble}")
     else:
+        print_fleet(fleet)
         now = utc_now()
         rows = [list(astuple(machine_row(sight, now))) for sight in sights]
         print_table(_HEADERS, rows, shrinking="RUNNING")
@@ -56,6 +66,7 @@ def _troubles(sight: MachineSight) -> list[str]:
 def _to_dict(sight: MachineSight) -> dict[str, Any]:
     known = sight.known
     return {
+        "kind": "host",
         "name": sight.name,
         "state": sight.state.value,
         "reason": sight.reason or None,

@@ -34,11 +34,15 @@ def say_line(text: Text | str, *, as_json: bool = False) -> None:
     Console(stderr=as_json).print(line, soft_wrap=True, highlight=False)
 
 
-def print_table(headers: list[str], rows: list[list[str]], shrinking: str) -> None:
-    """A plain table on stdout; on a narrow terminal the column `shrinking` is cut first."""
+def print_table(
+    headers: list[str], rows: list[list[str]], shrinking: str, *, to_stderr: bool = False
+) -> None:
+    """A plain table; on a narrow terminal the column `shrinking` is cut first."""
     cleaned = [[clean_line(cell) for cell in row] for row in rows]
+    stream = sys.stderr if to_stderr else sys.stdout
     # In a pipe nothing is cut off: the next program wants whole values.
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    width = None if stream.isatty() else _PIPE_WIDTH
+    console = Console(stderr=to_stderr, width=width, highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     longest = [max(map(cell_len, column)) for column in zip(headers, *cleaned, strict=True)]
     others = sum(length + 2 for length in longest) - longest[headers.index(shrinking)]
@@ -50,10 +54,11 @@ def print_table(headers: list[str], rows: list[list[str]], shrinking: str) -> No
     console.print(table)
 
 
-def print_pairs(pairs: list[tuple[str, str]]) -> None:
-    """Names and values in two columns on stdout."""
+def print_pairs(pairs: list[tuple[str, str]], *, to_stderr: bool = False) -> None:
+    """Names and values in two columns."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         value = clean_line(value)
         styled = Text(value, style=STATUS_STYLES.get(value, ""))
-        say_line(Text.assemble((name.ljust(width + 2), "bold"), styled))
+        line = Text.assemble((name.ljust(width + 2), "bold"), styled)
+        say_line(line, as_json=to_stderr)

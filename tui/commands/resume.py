@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from shared.job_options import changed_settings, parse_setting, read_settings
 from tui import exit_codes
-from tui.commands.output import say_line
+from tui.commands.output import say, say_line
+from tui.commands.rent_again import agreed_to_rent_again
+from tui.commands.rental_progress import WHO_GOES_ON
 from tui.commands.steps import shown_steps
 from tui.commands.terminal_session import open_terminal_session
 from tui.services.resumption import resume_job as start_resumption
@@ -20,6 +22,10 @@ class ResumeOptions:
     """Each `NAME=VALUE`."""
     force: bool = False
     """Go on even where dataset, template, base model or versions differ."""
+    budget_usd: float | None = None
+    """Of a rented job; None: as before."""
+    yes: bool = False
+    """Rent again unasked."""
 
 
 async def resume_job(job_id: str, options: ResumeOptions) -> int:
@@ -30,8 +36,10 @@ async def resume_job(job_id: str, options: ResumeOptions) -> int:
         typed["force_resume"] = True
     async with open_terminal_session() as session:
         job = (await session.mirror.catch_up(await session.store.get_job(job_id))).job
+        if not await agreed_to_rent_again(session, job, options.budget_usd, yes=options.yes):
+            return exit_codes.CANCELLED
         with shown_steps(job.host) as on_step:
-            again = await start_resumption(session, job, typed, on_step)
+            again = await start_resumption(session, job, typed, on_step, options.budget_usd)
     begins_at = again.spec.resume_from
     assert begins_at is not None
     say_line(
@@ -41,4 +49,6 @@ async def resume_job(job_id: str, options: ResumeOptions) -> int:
         if name != "resume_from":
             say_line(f"  {name}: {before} -> {after}")
     say_line(f"  brightrun watch {again.job_id}")
+    if again.state.rented:
+        say(WHO_GOES_ON)
     return exit_codes.OK

@@ -9,7 +9,9 @@ from shared.errors import InvalidInput
 from shared.job_options import changed_settings, parse_setting, read_settings
 from shared.store.stored import StoredJob
 from tui import exit_codes
-from tui.commands.output import say_line
+from tui.commands.output import say, say_line
+from tui.commands.rent_again import agreed_to_rent_again
+from tui.commands.rental_progress import WHO_GOES_ON
 from tui.commands.steps import shown_steps
 from tui.commands.terminal_session import open_terminal_session
 from tui.services import jobs
@@ -25,6 +27,10 @@ class RetryOptions:
     """Each `NAME=VALUE`; they are laid over what is suggested."""
     suggestion: int | None = None
     """Which one of those that `brightrun show` lists, from 1; None: none of them."""
+    budget_usd: float | None = None
+    """Of a rented job; None: as before."""
+    yes: bool = False
+    """Rent again unasked."""
 
 
 async def retry_job(job_id: str, options: RetryOptions) -> int:
@@ -38,12 +44,16 @@ async def retry_job(job_id: str, options: RetryOptions) -> int:
                 f"{job.job_id} is {job.status}: only a job that has ended can be retried."
             )
         changes = {**await _suggested(session, job, options.suggestion), **typed}
+        if not await agreed_to_rent_again(session, job, options.budget_usd, yes=options.yes):
+            return exit_codes.CANCELLED
         with shown_steps(job.host) as on_step:
-            again = await jobs.retry_job(session, job, on_step, changes)
+            again = await jobs.retry_job(session, job, on_step, changes, options.budget_usd)
     say_line(f"{again.job_id} started, a retry of {job.job_id}.")
     for name, before, after in changed_settings(job.spec, again.spec):
         say_line(f"  {name}: {before} -> {after}")
     say_line(f"  brightrun watch {again.job_id}")
+    if again.state.rented:
+        say(WHO_GOES_ON)
     return exit_codes.OK
 
 

@@ -12,7 +12,9 @@ from shared.number_text import clock, date_and_clock, duration, loss, number, si
 from shared.store.stored import StoredArtifact
 from tui import exit_codes
 from tui.commands.output import print_json, print_pairs, say, say_line
+from tui.commands.show_rental import print_rental, rental_dict, rental_of
 from tui.commands.terminal_session import open_terminal_session
+from tui.services.hosts.names import shown_host
 from tui.services.mirror import Sight
 from tui.services.suggestions import suggestions_for
 from tui.views.suggestion_lines import suggestion_lines
@@ -27,10 +29,12 @@ async def show_job(job_id: str, *, as_json: bool) -> int:
         artifacts = await session.store.artifacts(sight.job.job_id)
         events = await session.store.events(sight.job.job_id, _EVENTS_SHOWN, without_metrics=True)
         suggestions = await suggestions_for(session.store, sight.job)
+        rented = await rental_of(session.store, sight.job.job_id)
     if as_json:
-        print_json(_to_dict(sight, artifacts, suggestions))
+        print_json({**_to_dict(sight, artifacts, suggestions), "rental": rental_dict(rented)})
     else:
         _print(sight, artifacts, events)
+        print_rental(rented)
         _print_suggestions(suggestions, sight.job.job_id)
     if sight.unreachable is not None:
         say(unreachable_line(sight))
@@ -94,7 +98,7 @@ def _identity(sight: Sight) -> list[tuple[str, str]]:
         ("preset", spec.preset),
         ("hyperparameters", "  ".join(f"{name}={value}" for name, value in changed.items())),
         ("options", "  ".join(f"{name}={value}" for name, value in unusual_options(spec))),
-        ("host", sight.job.host),
+        ("host", shown_host(sight.job.host)),
         ("created", date_and_clock(sight.job.created_at)),
     ]
     return [(name, value) for name, value in pairs if value]

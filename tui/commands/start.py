@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tui import exit_codes
 from tui.commands.counting import counting_encoder
 from tui.commands.dataset_check import print_report
 from tui.commands.output import print_json, say_line
+from tui.commands.rent import CheckedJob, RentOptions, check_typed, start_rented
 from tui.commands.steps import shown_steps
 from tui.commands.terminal_session import open_terminal_session
 from tui.commands.watch import watch_in
@@ -26,7 +27,7 @@ from tui.config import load_config
 from tui.services import jobs
 from tui.services.dataset_check import CheckedFile, check_training_file, readable, settings_of
 from tui.services.dataset_registry import change_since_check, record_check
-from tui.services.hosts.names import LOCAL, checked_host_name
+from tui.services.hosts.names import LOCAL, RUNPOD, checked_host_name
 from tui.services.memory_check import Prediction, predict_for_start, require_room
 from tui.services.training_sets import make_training_set, merged_in_words
 from tui.views.memory_lines import need_in_words
@@ -50,11 +51,15 @@ class StartOptions:
     as_json: bool = False
     ignore_memory: bool = False
     """Start also what will not fit, by the prediction."""
+    rent: RentOptions = field(default_factory=RentOptions)
+    """For a machine that is rented."""
 
 
 async def start_job(options: StartOptions) -> int:
     """Check, write down, hand over; then watch, if that was asked for."""
     host = checked_host_name(options.host or load_config().default_host)
+    if host == RUNPOD:
+        check_typed(options.rent)
     path, sources = _training_file(options)
     spec = build_spec(options, path, host)
     checked = _check(path, spec, host)
@@ -64,6 +69,11 @@ async def start_job(options: StartOptions) -> int:
         raise InvalidDataset(f"{path}: has errors; nothing was started.")
     async with open_terminal_session(options.accept_host_key) as session:
         await _record(session.store, checked, sources, as_json=options.as_json)
+        if host == RUNPOD:
+            job = CheckedJob(path, spec, checked)
+            return await start_rented(
+                session, job, options.rent, as_json=options.as_json, watch=options.watch
+            )
         _say_memory(await predict_for_start(session.store, checked, spec, host), options)
         with shown_steps(host) as on_step:
             started = await jobs.start_job(session, path, spec, report, host=host, on_step=on_step)

@@ -43,14 +43,14 @@ class TerminalAsker:
         )
         sys.stderr.write("Trust it from now on? [y/N] ")
         sys.stderr.flush()
-        return _interruptible(input).strip().lower() in ("y", "yes")
+        return interruptible(input).strip().lower() in ("y", "yes")
 
     async def passphrase(self, key_path: str) -> str | None:
         prompt = f"{EMPTY_LINE}Passphrase of {clean_line(key_path)} (empty to give up): "
-        return _interruptible(lambda: getpass(prompt, stream=sys.stderr)) or None
+        return interruptible(lambda: getpass(prompt, stream=sys.stderr)) or None
 
 
-def _interruptible(ask: Callable[[], _Answer]) -> _Answer:
+def interruptible(ask: Callable[[], _Answer]) -> _Answer:
     """Ctrl-C ends the question, which asyncio's own handling would only note; no input is a no."""
     with _usual_interrupt():
         try:

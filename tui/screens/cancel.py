@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from shared.store.stored import StoredJob
 
 
+_KEPT = (
+    "The trainer saves a checkpoint before it stops; "
+    "`brightrun resume` goes on from it as a new job."
+)
+RENTED_KEPT = (
+    "The trainer saves a checkpoint to the network volume before its machine is ended; "
+    "`brightrun resume` goes on from it as a new job."
+)
+RENTED_LOST = (
+    "Its machine is ended, and its checkpoints with it: there is no network volume. "
+    "An adapter that is not here yet is lost."
+)
+
+
 class CancelScreen(ModalScreen[str | None]):
     """Gives the reason, which may be empty; None where the job shall go on."""
 
@@ -36,21 +50,19 @@ class CancelScreen(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "go_on", "Let it run")]
     AUTO_FOCUS = "#reason"
 
-    def __init__(self, job: StoredJob) -> None:
+    def __init__(self, job: StoredJob, kept: str = _KEPT) -> None:
+        """`kept` says what is left of the job's work."""
         super().__init__()
         self._job = job
+        self._kept = kept
 
     def compose(self) -> ComposeResult:
         state = self._job.state
         where = f"at step {state.step} of {state.total_steps}" if state.total_steps else "queued"
-        kept = (
-            "The trainer saves a checkpoint before it stops; "
-            "`brightrun resume` goes on from it as a new job."
-        )
         with Vertical(id="dialog"):
             question = f"Cancel “{clean_line(self._job.spec.name)}” ({where})?"
             yield Label(question, id="question", markup=False)
-            yield Label(kept, id="detail", markup=False)
+            yield Label(self._kept, id="detail", markup=False)
             yield SafeInput(placeholder="reason, kept with the job (optional)", id="reason")
             with Horizontal():
                 yield Button("Cancel the job", variant="error", id="cancel")

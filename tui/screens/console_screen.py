@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from textual import work
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from tui.app import BrightRunApp
 
 Result = TypeVar("Result")
+
+_CANCELLING = "cancelling: the trainer saves a checkpoint and stops"
+_CANCELLING_RENTED = "cancelling: the trainer stops, then its machine is ended"
 
 
 class ConsoleScreen(Screen[Result]):
@@ -48,6 +52,7 @@ class JobScreenBase(ConsoleScreen[None]):
         Binding("c", "cancel_job", "Cancel", tooltip="Stop the job; its checkpoint is kept"),
         Binding("r", "retry_job", "Retry", tooltip="The same work again, as a new job"),
         Binding("f", "fetch", "Fetch", tooltip="Bring the adapter home"),
+        Binding("a", "answer", "Answer", tooltip="A rented job asks you something"),
         Binding("N", "new_job_like", "New like this", show=False),
     ]
 
@@ -57,7 +62,7 @@ class JobScreenBase(ConsoleScreen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what is possible with the chosen job stands in the footer."""
-        if action not in {"cancel_job", "retry_job", "fetch", "new_job_like"}:
+        if action not in {"cancel_job", "retry_job", "fetch", "answer", "new_job_like"}:
             return True
         job = self.chosen_job()
         if job is None or self.console.session is None:
@@ -68,23 +73,30 @@ class JobScreenBase(ConsoleScreen[None]):
             return job.status.is_final
         if action == "fetch":
             return job.state.adapter_verified
+        if action == "answer":
+            sight = self.console.rentals.sights.get(job.job_id)
+            return sight is not None and bool(sight.rental.question)
         return True
 
     @work(group="job action", exclusive=True)
     async def action_cancel_job(self) -> None:
         """Ask, then pass the wish on."""
         from shared.errors import BrightRunError
-        from tui.screens.cancel import CancelScreen
+        from tui.screens.cancel import RENTED_KEPT, RENTED_LOST, CancelScreen
         from tui.services import jobs
         from tui.services.ssh.asker import asking
 
         job, session = self.chosen_job(), self.console.session
         if job is None or session is None:
             return
-        reason = await self.app.push_screen_wait(CancelScreen(job))
+        asked = CancelScreen(job)
+        if (rented := self.console.rentals.sights.get(job.job_id)) is not None:
+            keeps = rented.stored.request.keeps_results
+            asked = CancelScreen(job, RENTED_KEPT if keeps else RENTED_LOST)
+        reason = await self.app.push_screen_wait(asked)
         if reason is None:
             return
-        self.notify("cancelling: the trainer saves a checkpoint and stops", markup=False)
+        self.notify(_CANCELLING_RENTED if job.state.rented else _CANCELLING, markup=False)
         try:
             with asking():
                 await jobs.cancel_job(session, job, reason)
@@ -139,6 +151,35 @@ class JobScreenBase(ConsoleScreen[None]):
         job, session = self.chosen_job(), self.console.session
         if job is not None and session is not None:
             self.app.push_screen(FetchScreen(session, job))
+
+    @work(group="job action", exclusive=True)
+    async def action_answer(self) -> None:
+        """Put the job's question, and pass the answer on to whoever controls."""
+        from shared.errors import BrightRunError
+        from tui.screens.answer import AnswerScreen
+        from tui.services.rented_jobs import STOP, answer_question, cancel_rented_job
+        from tui.views.rental_answers import answers_to, question_detail, typed_answer
+
+        job, session = self.chosen_job(), self.console.session
+        sight = None if job is None else self.console.rentals.sights.get(job.job_id)
+        if job is None or session is None or sight is None or not sight.rental.question:
+            return
+        detail = question_detail(sight, datetime.now(UTC))
+        question, typed = sight.rental.question, typed_answer(sight)
+        asked = AnswerScreen(job.spec.name, question, answers_to(sight), detail, typed)
+        answer = await self.app.push_screen_wait(asked)
+        if answer is None:
+            return
+        try:
+            if answer == STOP:
+                await cancel_rented_job(session, job, question)
+            else:
+                await answer_question(session, job, answer)
+        except BrightRunError as error:
+            self.complain(error)
+        else:
+            self.notify(f"answered: {answer}", markup=False)
+        self.console.look_for_jobs()
 
     @work(group="job action", exclusive=True)
     async def action_new_job_like(self) -> None:

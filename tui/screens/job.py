@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
-from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,35 +19,29 @@ from textual.widgets import Footer, Static, TabbedContent, TabPane
 from shared.advice.suggestion import Suggestion
 from shared.clean_text import clean_line
 from shared.errors import InvalidInput, StoreError
-from shared.event_text import describe_event
 from shared.events import JournalRecord
-from shared.number_text import clock
+from shared.rental import LedgerEntry
 from shared.store.stored import MetricsPoint, StoredJob
 from tui.screens.console_screen import JobScreenBase
 from tui.services.feed import JobNews
+from tui.services.rental_watch import RentalSight
 from tui.services.session import Session
 from tui.services.suggestions import suggestions_for
 from tui.terminal_encoding import terminal_is_unicode
-from tui.views.chart_dots import Marker
-from tui.views.chart_picture import Quantity
 from tui.views.job_figures import Pairs, figures, settings
 from tui.views.job_history import JobHistory
+from tui.views.job_lines import TimedLine, event_lines, event_style, latest_lines, pairs_text
 from tui.widgets.adapter_files import AdapterFiles
 from tui.widgets.figures_panel import FiguresPanel
 from tui.widgets.job_header import JobHeader
 from tui.widgets.log_pane import LogPane
 from tui.widgets.loss_chart import LossChart
+from tui.widgets.rental_panel import RentalPanel
 from tui.widgets.trainer_log_view import TrainerLogView
-
-Choice = TypeVar("Choice")
 
 _INTERVAL_S = 0.5
 _LATEST_EVENTS = 8
-_QUANTITIES: tuple[Quantity, ...] = ("loss", "grad_norm", "learning_rate")
-_SMOOTHINGS = (0.6, 0.9, 0.0)
-_WINDOWS = (None, 50, 200, 1000)
-_MARKERS: tuple[Marker, ...] = ("braille", "block", "ascii")
-_TABS = ("loss", "events", "log", "files", "settings")
+_TABS = ("loss", "events", "log", "files", "settings", "machines")
 
 
 class JobScreen(JobScreenBase):
@@ -90,23 +84,20 @@ class JobScreen(JobScreenBase):
         Binding("z", "next_window", "Zoom", show=False, tooltip="All steps, or the last ones"),
     ]
 
+    @dataclass
     class Loaded(Message):
         """What the store has of the job."""
 
-        def __init__(
-            self, job: StoredJob, points: list[MetricsPoint], events: list[JournalRecord]
-        ) -> None:
-            self.job = job
-            self.points = points
-            self.events = events
-            super().__init__()
+        job: StoredJob
+        points: list[MetricsPoint]
+        events: list[JournalRecord]
+        ledger: list[LedgerEntry]
 
+    @dataclass
     class Suggested(Message):
         """What may do better than this job, now that it has ended."""
 
-        def __init__(self, suggestions: list[Suggestion]) -> None:
-            self.suggestions = suggestions
-            super().__init__()
+        suggestions: list[Suggestion]
 
     def __init__(self, job: StoredJob) -> None:
         super().__init__()
@@ -114,10 +105,14 @@ class JobScreen(JobScreenBase):
         self._suggestions: list[Suggestion] = []
         self.history: JobHistory | None = None
         """None until the store has been read."""
-        self._events_shown = -1
+        self._lines: list[TimedLine] = []
+        self._lines_shown = -1
+        self._ledger_seq = 0
+        """Of the last line of the ledger that is among the events."""
         self._settings_shown: Pairs = []
         self._early: list[JobNews] = []
         """News that came before the store was read."""
+        self._early_ledger: list[LedgerEntry] = []
 
     def compose(self) -> ComposeResult:
         session, job_id = self.console.session, self._news.job.job_id
@@ -130,7 +125,7 @@ class JobScreen(JobScreenBase):
                     yield Static(id="latest", markup=False)
             with TabPane("2 Events", id="events"):
                 name = f"{job_id}-events.txt"
-                yield LogPane(save_as=name, line_style=_event_style, id="event-log")
+                yield LogPane(save_as=name, line_style=event_style, id="event-log")
             with TabPane("3 Log", id="log"):
                 if session is not None:
                     yield self._trainer_log(session)
@@ -139,6 +134,9 @@ class JobScreen(JobScreenBase):
                     yield AdapterFiles(session, id="adapter-files")
             with TabPane("5 Settings", id="settings"), VerticalScroll():
                 yield Static(id="settings-pairs", markup=False)
+            if self._news.job.state.rented:
+                with TabPane("6 Machines", id="machines"):
+                    yield RentalPanel(id="rental")
         yield Footer(compact=True)
 
     def _trainer_log(self, session: Session) -> Widget:
@@ -150,6 +148,7 @@ class JobScreen(JobScreenBase):
 
     def on_mount(self) -> None:
         self.console.job_news.subscribe(self, self._on_news)
+        self.console.rentals.news.subscribe(self, self._on_rental_news)
         self.set_interval(_INTERVAL_S, self._draw)
         if not terminal_is_unicode():
             self.query_one(LossChart).marker = "ascii"
@@ -170,10 +169,11 @@ class JobScreen(JobScreenBase):
             job = await session.store.get_job(self._news.job.job_id)
             points = await session.store.metrics(job.job_id)
             events = await session.store.events(job.job_id, without_metrics=True)
+            ledger = await session.store.rentals.ledger(job.job_id) if job.state.rented else []
         except StoreError as error:
             self.complain(error)
         else:
-            self.post_message(self.Loaded(job, points, events))
+            self.post_message(self.Loaded(job, points, events, ledger))
 
     @work(exclusive=True, group="suggestions")
     async def _look_for_suggestions(self) -> None:
@@ -192,7 +192,8 @@ class JobScreen(JobScreenBase):
         history.load(event.points, event.events, event.job.cursor)
         self.history = history
         self._news = self.console.news.get(event.job.job_id, JobNews(event.job))
-        self._log_events(history.events)
+        self._add_lines(history.events, event.ledger)
+        self._add_lines((), self._early_ledger)
         self.query_one(LossChart).show(history.curves)
         early, self._early = self._early, []
         for news in early:
@@ -207,16 +208,31 @@ class JobScreen(JobScreenBase):
             self._early.append(news)
             return
         earlier, self._news = self._news, news
-        self._log_events(self.history.extend(news.records))
+        self._add_lines(self.history.extend(news.records))
         if news.job.status != earlier.job.status or news.job.state.adapter_verified:
             self.refresh_bindings()
         if news.job.status.is_final and not earlier.job.status.is_final:
             self._look_for_suggestions()
 
-    def _log_events(self, records: list[JournalRecord]) -> None:
-        self.query_one("#event-log", LogPane).add_lines(
-            f"{clock(record.time)}  {describe_event(record)}" for record in records
-        )
+    def _on_rental_news(self, sight: RentalSight) -> None:
+        if sight.job_id != self._news.job.job_id:
+            return
+        self.refresh_bindings()
+        if self.history is None:
+            self._early_ledger += sight.fresh
+        else:
+            self._add_lines((), sight.fresh)
+
+    def _add_lines(
+        self, records: Sequence[JournalRecord], ledger: Sequence[LedgerEntry] = ()
+    ) -> None:
+        """What is new among the events and in the ledger, merged by time."""
+        unseen = [entry for entry in ledger if entry.seq > self._ledger_seq]
+        if unseen:
+            self._ledger_seq = unseen[-1].seq
+        lines = event_lines(records, unseen)
+        self._lines += lines
+        self.query_one("#event-log", LogPane).add_lines(line for _, line in lines)
 
     def _draw(self) -> None:
         """Twice a second, and not while another screen is on top."""
@@ -225,24 +241,28 @@ class JobScreen(JobScreenBase):
         now, job, history = datetime.now(UTC), self._news.job, self.history
         header = self.query_one(JobHeader)
         times = history.stage_times(now)
-        header.show(job, times, self._news.unreachable, now, self._suggestions)
+        rented = self.console.rentals.sights.get(job.job_id)
+        header.show(job, times, self._news.unreachable, now, self._suggestions, rented)
         tab = self.query_one(TabbedContent).active
         if tab == "loss":
-            self.query_one(FiguresPanel).show(figures(job, history.memory_bytes))
-            self._draw_latest(history)
+            pairs = figures(job, history.memory_bytes, rented, now)
+            self.query_one(FiguresPanel).show(pairs)
+            self._draw_latest()
         elif tab == "files":
             for files in self.query(AdapterFiles):
                 files.show(job)
         elif tab == "settings":
             pairs = settings(job, history)
             if pairs != self._settings_shown:
-                self.query_one("#settings-pairs", Static).update(_pairs(pairs))
+                self.query_one("#settings-pairs", Static).update(pairs_text(pairs))
                 self._settings_shown = pairs
+        elif tab == "machines" and rented is not None:
+            self.query_one(RentalPanel).show(rented, now)
 
-    def _draw_latest(self, history: JobHistory) -> None:
-        if len(history.events) != self._events_shown:
-            self.query_one("#latest", Static).update(_latest(history))
-            self._events_shown = len(history.events)
+    def _draw_latest(self) -> None:
+        if len(self._lines) != self._lines_shown:
+            self.query_one("#latest", Static).update(latest_lines(self._lines, _LATEST_EVENTS))
+            self._lines_shown = len(self._lines)
 
     def on_tabbed_content_tab_activated(self) -> None:
         self._draw()
@@ -252,7 +272,9 @@ class JobScreen(JobScreenBase):
         self.dismiss()
 
     def action_show_tab(self, tab: str) -> None:
-        """One of the five tabs, with its own keys at hand."""
+        """One of the tabs, with its own keys at hand."""
+        if not self.query(f"TabPane#{tab}"):
+            return  # Only rented jobs have the sixth.
         self.query_one(TabbedContent).active = tab
         self.call_after_refresh(self._focus_on, tab)
 
@@ -263,8 +285,7 @@ class JobScreen(JobScreenBase):
     def action_next_quantity(self) -> None:
         """Loss, then the gradient's norm, then the learning rate."""
         self.action_show_tab("loss")
-        chart = self.query_one(LossChart)
-        chart.quantity = _after(chart.quantity, _QUANTITIES)
+        self.query_one(LossChart).show_next_quantity()
 
     def action_toggle_log_scale(self) -> None:
         """Logarithmic or linear."""
@@ -273,43 +294,12 @@ class JobScreen(JobScreenBase):
 
     def action_next_smoothing(self) -> None:
         """None, some, much."""
-        chart = self.query_one(LossChart)
-        chart.smoothing = _after(chart.smoothing, _SMOOTHINGS)
+        self.query_one(LossChart).take_next_smoothing()
 
     def action_next_marker(self) -> None:
         """Other characters for the curves, where a font has no braille."""
-        chart = self.query_one(LossChart)
-        chart.marker = _after(chart.marker, _MARKERS)
+        self.query_one(LossChart).take_next_marker()
 
     def action_next_window(self) -> None:
         """All steps, or only the last of them."""
-        chart = self.query_one(LossChart)
-        chart.window = _after(chart.window, _WINDOWS)
-
-
-def _after(current: Choice, choices: Sequence[Choice]) -> Choice:
-    """The next of the choices, round and round."""
-    return choices[(choices.index(current) + 1) % len(choices)]
-
-
-def _event_style(line: str) -> str | None:
-    words = line[10:]
-    if words.startswith(("error:", "checkpoint refused")):
-        return "red"
-    if words.startswith(("warning:", "cancel requested", "resumed")):
-        return "yellow"
-    return None
-
-
-def _latest(history: JobHistory) -> Text:
-    """The last events, one line each."""
-    records = history.events[-_LATEST_EVENTS:]
-    lines = [f"{clock(record.time)} {describe_event(record)}" for record in records]
-    return Text("\n" + "\n".join(lines), no_wrap=True, overflow="ellipsis")
-
-
-def _pairs(pairs: list[tuple[str, str]]) -> Text:
-    width = max(len(name) for name, _ in pairs) + 2
-    return Text("\n").join(
-        Text.assemble((name.ljust(width), "dim"), value) for name, value in pairs
-    )
+        self.query_one(LossChart).take_next_window()

@@ -19,6 +19,7 @@ from tui.widgets.safe_input import SafeInput
 if TYPE_CHECKING:
     from shared.store.stored import StoredJob
     from tui.services.feed import JobNews
+    from tui.services.rental_watch import RentalSight
 
 _OPENING = "opening ..."
 _EMPTY = "No jobs yet. Press n for the first one."
@@ -70,6 +71,7 @@ class JobsScreen(JobScreenBase):
     def on_mount(self) -> None:
         self.query_one(Tabs).can_focus = False
         self.console.job_news.subscribe(self, self._on_news)
+        self.console.rentals.news.subscribe(self, self._on_rental_news)
         self.set_interval(0.5, self._count)
         self._count()
 
@@ -97,11 +99,17 @@ class JobsScreen(JobScreenBase):
         return None if news is None else news.job
 
     def _on_news(self, news: JobNews) -> None:
-        row = row_of(news.job, is_unreachable=news.unreachable is not None)
+        rented = self.console.rentals.sights.get(news.job.job_id)
+        row = row_of(news.job, is_unreachable=news.unreachable is not None, rented=rented)
         table = self.query_one(JobTable)
         earlier = table.jobs.get(row.job_id)
         table.put(row)
         if earlier is not None and earlier.status != row.status:
+            self.refresh_bindings()
+
+    def _on_rental_news(self, sight: RentalSight) -> None:
+        if (news := self.console.news.get(sight.job_id)) is not None:
+            self._on_news(news)
             self.refresh_bindings()
 
     def _count(self) -> None:
@@ -120,6 +128,8 @@ class JobsScreen(JobScreenBase):
             words.insert(0, f"search “{clean_line(search)}”: {table.row_count}")
         if table.left_out:
             words.append(f"the first {table.row_count} are shown")
+        if control := self.console.rentals.control():
+            words.append(control)
         title = Text.assemble(("brightrun", "bold"), "  ", ("  ·  ".join(words), "dim"))
         self.query_one("#title", Static).update(title, layout=False)
         if not self.has_class("-trouble"):

@@ -18,7 +18,7 @@ from textual.widgets import DataTable, Footer, Static
 
 from shared.errors import BrightRunError, InvalidInput
 from shared.store.stored import StoredHost
-from tui.screens.console_screen import ConsoleScreen
+from tui.screens.fleet_screen import FleetScreenBase
 from tui.services.machines import (
     LOOK_TIMEOUT_S,
     MachineSight,
@@ -30,6 +30,7 @@ from tui.services.session import Session
 from tui.services.ssh.asker import asking
 from tui.views.machine_details import machine_details
 from tui.views.machine_row import machine_row
+from tui.widgets.fleet_table import FleetTable
 from tui.widgets.machine_table import MachineTable
 
 _INTERVAL_S = 10.0
@@ -38,18 +39,24 @@ _PERSON_TIMEOUT_S = 300.0
 _LOOKING = "looking …"
 
 
-class MachinesScreen(ConsoleScreen[None]):
-    """Only looks: starts and installs nothing, and asks a person only where F5 was pressed."""
+class MachinesScreen(FleetScreenBase):
+    """Starts and installs nothing; asks a person where F5 was pressed, or before a machine ends."""
 
     HELP = """
     # Hosts
 
     This machine, and every one that jobs ran on. What one said last stays while it does not
     answer. F5 connects to the chosen one, and may ask for a passphrase or about its host key.
+
+    Above them stands every machine that is rented for this store's jobs. One without a job is red:
+    x ends it, R ends all of them. Both ask first, and wait until the machine is seen to be gone.
     """
     CSS = """
     MachinesScreen {
         #title { height: 1; background: $panel; padding: 0 1; }
+        #fleet-title { height: 1; background: $panel; padding: 0 1; display: none; }
+        FleetTable { height: auto; background: $background; display: none; }
+        &.-fleet #fleet-title, &.-fleet FleetTable { display: block; }
         #machines { height: 1fr; background: $background; }
         #details { height: auto; max-height: 50%; padding: 1 2 0 2; display: none; }
         #details { border-top: solid $panel; }
@@ -82,14 +89,15 @@ class MachinesScreen(ConsoleScreen[None]):
         error: BrightRunError
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
-        self._session = session
+        super().__init__(session)
         self._sights: dict[str, MachineSight] = {}
         self._at_work: set[tuple[str, bool]] = set()
         """Machines that are being looked at, and whether a person wants that."""
 
     def compose(self) -> ComposeResult:
         title = Text.assemble(("Hosts", "bold"), ("  the machines that jobs run on", "dim"))
+        yield Static(id="fleet-title", markup=False)
+        yield FleetTable(id="fleet")
         yield Static(title, id="title", markup=False)
         yield MachineTable(id="machines")
         with VerticalScroll(id="details", can_focus=False):
@@ -162,7 +170,7 @@ class MachinesScreen(ConsoleScreen[None]):
     def _on_highlighted(self) -> None:
         self._draw_details()
 
-    @on(DataTable.RowSelected)
+    @on(DataTable.RowSelected, "#machines")
     def action_toggle_details(self) -> None:
         """All that is known of the machine under the cursor, or only the table."""
         self.toggle_class("-details")

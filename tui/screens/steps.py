@@ -31,9 +31,11 @@ class StepsScreen(WithdrawableScreen[None]):
 
         step: str
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, under_way: str = "The job is being started.") -> None:
+        """`under_way` is told to whoever wants to leave."""
         super().__init__()
         self._title = clean_line(title)
+        self._under_way = under_way
 
     def compose(self) -> ComposeResult:
         with VerticalGroup():
@@ -46,7 +48,7 @@ class StepsScreen(WithdrawableScreen[None]):
 
     def action_stay(self) -> None:
         """Say why nothing happens."""
-        self.notify("The job is being started.", markup=False)
+        self.notify(self._under_way, markup=False)
 
     @on(Stepped)
     def _on_stepped(self, message: Stepped) -> None:

@@ -39,6 +39,8 @@ from shared.agent_protocol import (
     JobsAnswer,
     LogSlice,
     MachineFacts,
+    MachineLimits,
+    SelfEndAnswer,
     StartAnswer,
     StartRequest,
     decode_answer,
@@ -50,6 +52,8 @@ from shared.store.cursor import BEGINNING, Cursor, records_after
 from tui.services.joined_frames import joined
 
 _TIMEOUT_S = 10.0
+_PROBE_TIMEOUT_S = 40.0
+"""The agent itself waits 30 s for its provider."""
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _LARGEST_FRAME_BYTES = 64 * 2**20
@@ -120,9 +124,16 @@ class AgentClient:
         """
         return await self._call(MachineFacts, "GET", "/machine")
 
-    async def start(self, spec: JobSpec) -> StartAnswer:
-        """Start the job; the same spec again changes nothing."""
-        body = StartRequest(job=spec).model_dump(mode="json")
+    async def self_end(self) -> SelfEndAnswer:
+        """Whether the rented machine of the agent can end itself."""
+        return await self._call(SelfEndAnswer, "GET", "/machine/self-end", timeout=_PROBE_TIMEOUT_S)
+
+    async def start(
+        self, spec: JobSpec, *, first_attempt: int = 1, limits: MachineLimits | None = None
+    ) -> StartAnswer:
+        """Start the job; the same spec again changes nothing but the machine's limits."""
+        request = StartRequest(job=spec, first_attempt=first_attempt, limits=limits)
+        body = request.model_dump(mode="json")
         return await self._call(StartAnswer, "POST", "/training/start", json=body)
 
     async def jobs(self) -> tuple[JobAnswer, ...]:

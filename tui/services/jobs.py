@@ -73,10 +73,12 @@ async def retry_job(
     job: StoredJob,
     on_step: Step = in_silence,
     changes: Mapping[str, Any] | None = None,
+    budget_usd: float | None = None,
 ) -> StoredJob:
     """Start the same work again as a new job of this one's training file and settings.
 
-    `changes` are hyperparameters and fields of the spec that the new job has otherwise.
+    `changes` are hyperparameters and fields of the spec that the new job has otherwise, and
+    `budget_usd` is what a rented one may cost; None: as much as before.
 
     Raises:
         InvalidHyperparameter, InvalidJobSpec: a change out of its range; nothing was started.
@@ -87,7 +89,10 @@ async def retry_job(
     spec = retried_spec(job.spec, {**(changes or {}), "job_id": new_job_id()})
     if (rented := await session.store.rentals.get(job.job_id)) is not None:
         name = RUNPOD_PREFIX + spec.job_id
-        again, _ = await session.store.add_job(spec, name, job.job_id, rented.request)
+        request = rented.request
+        if budget_usd is not None:
+            request = request.model_copy(update={"budget_usd": budget_usd})
+        again, _ = await session.store.add_job(spec, name, job.job_id, request)
         return again
     again, _ = await session.store.add_job(spec, job.host, retry_of=job.job_id)
     path = await find_training_file(session, spec)

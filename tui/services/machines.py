@@ -18,7 +18,7 @@ from shared.store.store import Store
 from shared.store.stored import StoredHost
 from tui.services.agent_client import AgentClient
 from tui.services.hosts.host import Host
-from tui.services.hosts.names import LOCAL
+from tui.services.hosts.names import LOCAL, RUNPOD_PREFIX
 from tui.services.session import Session
 
 LOOK_TIMEOUT_S = 20.0
@@ -59,9 +59,10 @@ class MachineSight:
 
 
 async def known_machines(store: Store) -> list[str]:
-    """This machine, then every host that has a job or was ever reached, by name."""
+    """This machine, then every host that has a job or was ever reached, by name; none rented."""
     names = await store.job_hosts() | {host.name for host in await store.hosts()}
-    return [LOCAL, *sorted(names - {LOCAL})]
+    own = {name for name in names if not name.startswith(RUNPOD_PREFIX)}
+    return [LOCAL, *sorted(own - {LOCAL})]
 
 
 async def look_at_all(session: Session, names: Iterable[str] = ()) -> list[MachineSight]:

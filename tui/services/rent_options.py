@@ -13,6 +13,8 @@ from shared.machine_request import Candidate, Cloud, Stock
 from shared.memory.cards import CARDS, Fit
 from shared.model_shape import ModelShape
 from shared.number_text import size
+from shared.training_time import TimeSpan
+from tui.services.controller.money import LARGEST_RESERVE_SHARE, RESERVE_HOURS
 from tui.services.estimate import JobTime, job_time
 from tui.services.memory_check import Prediction, Room, predict
 from tui.services.model_shapes import FoundShape
@@ -70,6 +72,12 @@ class RentOption:
         return self.cost_usd[0] if self.cost_usd else START_UP_HOURS * self.candidate.usd_per_hour
 
     @property
+    def least_budget_usd(self) -> float:
+        """A smaller budget would not do: part of it is kept back for bringing the adapter home."""
+        reserve_usd = RESERVE_HOURS * self.candidate.usd_per_hour
+        return min(self.least_usd + reserve_usd, self.least_usd / (1 - LARGEST_RESERVE_SHARE))
+
+    @property
     def is_too_small(self) -> bool:
         """The prediction says that the job does not fit into the GPU."""
         return self.memory.need is not None and self.memory.need.is_refused
@@ -116,9 +124,9 @@ def anywhere(offers: Iterable[Candidate]) -> list[Candidate]:
     """One offer for each GPU type and cloud, with the best stock: the place does not matter."""
     best: dict[tuple[str, Cloud], Candidate] = {}
     for offer in offers:
-        key = (offer.gpu_type, offer.cloud)
-        if key not in best or best[key].stock.rank < offer.stock.rank:
-            best[key] = offer
+        other = best.setdefault((offer.gpu_type, offer.cloud), offer)
+        if (-offer.stock.rank, offer.usd_per_hour) < (-other.stock.rank, other.usd_per_hour):
+            best[offer.gpu_type, offer.cloud] = offer
     return [offer.model_copy(update={"data_center": None}) for offer in best.values()]
 
 
@@ -144,8 +152,8 @@ def judge_options(
         if option.is_too_small and not ignore_memory:
             assert option.memory.need is not None
             left_out.append(LeftOut(option, f"needs {option.memory.need.in_words}: too much"))
-        elif budget_usd is not None and option.least_usd > budget_usd:
-            words = f"needs at least ${option.least_usd:,.2f} of a budget of ${budget_usd:,.2f}"
+        elif budget_usd is not None and option.least_budget_usd > budget_usd:
+            words = f"needs ${option.least_budget_usd:,.2f} at least, of ${budget_usd:,.2f}"
             left_out.append(LeftOut(option, words))
         else:
             kept.append(option)
@@ -177,6 +185,8 @@ def _is_roomy(prediction: Prediction) -> bool:
 
 
 def _time_on(offer: Candidate, work: TrainingWork) -> JobTime:
+    if work.spec.dry_run:  # One step: the start-up is nearly all of it.
+        return JobTime(TimeSpan(0.0, 0.0))
     return job_time(
         work.plan,
         work.spec.hyperparameters.num_epochs,

@@ -23,9 +23,15 @@ from tui.services.session import Session
 
 
 async def resume_job(
-    session: Session, job: StoredJob, changes: Mapping[str, Any], on_step: Step = in_silence
+    session: Session,
+    job: StoredJob,
+    changes: Mapping[str, Any],
+    on_step: Step = in_silence,
+    budget_usd: float | None = None,
 ) -> StoredJob:
     """Start a job like `job`, `changes` apart, at its newest checkpoint and on the same host.
+
+    A rented one goes on on the same network volume; `budget_usd` is as for `jobs.retry_job`.
 
     Raises:
         InvalidInput: it has not ended, has completed, or has no checkpoint; or a change makes it
@@ -40,7 +46,8 @@ async def resume_job(
             "it again from the base model."
         )
     _require_same_run(job, changed_spec(job.spec, changes))
-    return await jobs.retry_job(session, job, on_step, {**changes, "resume_from": reference})
+    changes = {**changes, "resume_from": reference}
+    return await jobs.retry_job(session, job, on_step, changes, budget_usd)
 
 
 async def newest_checkpoint(store: Store, job: StoredJob) -> CheckpointReference | None:

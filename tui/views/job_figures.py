@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from shared.clean_text import clean_line
 from shared.events import perplexity_of
 from shared.job_options import unusual_options
 from shared.job_state import JobState
-from shared.number_text import date_and_clock, duration, loss, number, size
+from shared.number_text import date_and_clock, duration, loss, number, size, usd
 from shared.store.stored import StoredJob
-from tui.services.hosts.names import LOCAL
+from tui.services.hosts.names import LOCAL, shown_host
+from tui.services.rental_watch import RentalSight
 from tui.views.job_history import JobHistory
 
 Pairs = list[tuple[str, str]]
@@ -17,8 +20,13 @@ _ALWAYS_SHOWN = ("cut_targets", "over_long", "optim", "max_restarts", "dry_run")
 """Options of the job that have a line of their own; others only where they are not as usual."""
 
 
-def figures(job: StoredJob, memory_bytes: int | None) -> Pairs:
-    """What is measured now, most wanted first."""
+def figures(
+    job: StoredJob,
+    memory_bytes: int | None,
+    rented: RentalSight | None = None,
+    now: datetime | None = None,
+) -> Pairs:
+    """What is measured now, most wanted first; `rented` is how its rented machine stands."""
     state = job.state
     return [
         ("loss", loss(state.loss)),
@@ -32,9 +40,21 @@ def figures(job: StoredJob, memory_bytes: int | None) -> Pairs:
         ("s/step", number(state.step_s, ".2f")),
         ("memory", "–" if memory_bytes is None else size(memory_bytes)),
         ("checkpoint", _checkpoint(state)),
-        *([] if job.host == LOCAL else [("host", clean_line(job.host))]),
-        ("cost", "no rent"),
+        *([] if job.host == LOCAL else [("host", shown_host(job.host))]),
+        *_cost(rented, now or job.updated_at),
     ]
+
+
+def _cost(rented: RentalSight | None, now: datetime) -> Pairs:
+    if rented is None:
+        return [("cost", "no rent")]
+    pairs = [
+        ("cost", usd(rented.cost_usd(now))),
+        ("budget", usd(rented.stored.request.budget_usd)),
+        ("$/h", usd(rented.usd_per_hour) if rented.usd_per_hour else "–"),
+    ]
+    lost = rented.rental.interruptions
+    return [*pairs, ("interruptions", str(lost))] if lost else pairs
 
 
 def settings(job: StoredJob, history: JobHistory) -> Pairs:
@@ -48,7 +68,7 @@ def settings(job: StoredJob, history: JobHistory) -> Pairs:
         ("tags", ", ".join(spec.tags)),
         ("retry of", job.retry_of or ""),
         ("created", date_and_clock(job.created_at)),
-        ("host", job.host),
+        ("host", shown_host(job.host)),
         ("dataset", f"{spec.dataset.file_name} ({size(spec.dataset.size_bytes)})"),
         ("dataset sha256", spec.dataset.sha256),
         ("base model", spec.base_model + revision),

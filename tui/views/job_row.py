@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shared.clean_text import clean_line
 from shared.lifecycle import JobStatus
+from tui.services.hosts.names import shown_host
+from tui.views.rental_status import RentalStatus, Urgency, rental_status
 
 if TYPE_CHECKING:
     from shared.store.stored import StoredJob
+    from tui.services.rental_watch import RentalSight
 
 STATUS_SIGNS = {
     JobStatus.QUEUED: "○",
@@ -39,6 +42,20 @@ def status_words(status: JobStatus) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningCost:
+    """What a job's machines have cost, and go on to cost."""
+
+    cost_usd: float
+    as_of: datetime
+    usd_per_hour: float = 0.0
+
+    def at(self, now: datetime) -> float:
+        """Dollars up to `now`."""
+        hours = max((now - self.as_of).total_seconds(), 0.0) / 3600
+        return self.cost_usd + hours * self.usd_per_hour
+
+
+@dataclass(frozen=True, slots=True)
 class JobRow:
     """What the table shows of a job; all foreign text in it is clean."""
 
@@ -51,8 +68,9 @@ class JobRow:
     step: int
     total_steps: int | None
     loss: float | None
-    cost_usd: float | None
+    cost: RunningCost | None
     """None where nothing is rented."""
+    urgency: Urgency
     started_at: datetime | None
     ended_at: datetime | None
     created_at: datetime
@@ -73,28 +91,50 @@ class JobRow:
         return max(((self.ended_at or now) - self.started_at).total_seconds(), 0.0)
 
 
-def row_of(job: StoredJob, *, is_unreachable: bool) -> JobRow:
-    """The row of a job as it is known now."""
+def row_of(job: StoredJob, *, is_unreachable: bool, rented: RentalSight | None = None) -> JobRow:
+    """The row of a job as it is known now; `rented` is how its rented machine stands."""
     spec, state = job.spec, job.state
+    now = datetime.now(UTC)
+    standing = None if rented is None else rental_status(rented, now)
+    if standing is not None and standing.activity:
+        is_unreachable = False  # There is no agent yet, or not any more.
     texts = (spec.name, spec.notes, spec.base_model, spec.dataset.file_name)
     searched = (job.job_id, job.host, *texts)
     return JobRow(
         job_id=job.job_id,
         name=clean_line(spec.name),
         status=state.status,
-        host=clean_line(job.host),
-        activity="unreachable" if is_unreachable else (state.activity or ""),
+        host=shown_host(job.host),
+        activity=_activity(job, standing, is_unreachable),
         is_unreachable=is_unreachable,
         step=state.step,
         total_steps=state.total_steps,
         loss=state.loss,
-        cost_usd=None,
+        cost=None if rented is None else _cost(rented, now),
+        urgency="" if standing is None else standing.urgency,
         started_at=state.started_at,
         ended_at=state.ended_at,
         created_at=job.created_at,
         searched=clean_line(" ".join([*searched, *spec.tags])).lower(),
     )
 
+
+def _activity(job: StoredJob, standing: RentalStatus | None, is_unreachable: bool) -> str:
+    if standing is not None and standing.urgency:
+        return _URGENT[standing.urgency]
+    if is_unreachable:
+        return "unreachable"
+    if standing is not None and standing.activity and not job.status.is_final:
+        return standing.activity
+    return job.state.activity or ""
+
+
+def _cost(rented: RentalSight, now: datetime) -> RunningCost:
+    return RunningCost(rented.cost_usd(now), now, rented.usd_per_hour)
+
+
+_URGENT: dict[Urgency, str] = {"question": "asks you", "alarm": "not ending"}
+"""Short enough for the column of a narrow terminal, or nearly so."""
 
 FILTERS: dict[str, frozenset[JobStatus]] = {
     "all": frozenset(JobStatus),

@@ -14,10 +14,12 @@ from shared.clean_text import clean_line
 from shared.number_text import clock, duration
 from shared.stages import StageTime
 from shared.store.stored import StoredJob
-from tui.services.hosts.names import LOCAL
+from tui.services.hosts.names import LOCAL, shown_host
 from tui.services.mirror import Unreachable
+from tui.services.rental_watch import RentalSight
 from tui.views.job_figures import time_left
 from tui.views.job_row import STATUS_STYLES, status_words
+from tui.views.rental_status import RentalStatus, rental_status
 from tui.views.suggestion_lines import changes_in_words
 
 _SHORTEST_BAR = 10
@@ -41,13 +43,18 @@ class JobHeader(Static):
         unreachable: Unreachable | None,
         now: datetime,
         suggestions: Sequence[Suggestion] = (),
+        rented: RentalSight | None = None,
     ) -> None:
-        """Draw the job as it is at `now`, and what its end suggests."""
+        """Draw the job as it is at `now`, what its end suggests, and how its machine stands."""
         width = max(self.content_region.width, 20)
+        standing = None if rented is None else rental_status(rented, now)
+        if standing is not None and standing.activity:
+            unreachable = None  # There is no agent yet, or not any more.
         lines = [
-            _title(job, width),
+            _title(job, width, standing),
             _progress(job, width, now),
             _stages(stages, width),
+            *_rent(job, standing),
             *_trouble(job, unreachable),
             *_suggested(job, suggestions),
         ]
@@ -60,11 +67,13 @@ class JobHeader(Static):
         self._line_count = len(lines)
 
 
-def _title(job: StoredJob, width: int) -> Text:
+def _title(job: StoredJob, width: int, standing: RentalStatus | None) -> Text:
     state = job.state
     # "training: training" says it twice.
     activity = state.activity if state.activity != state.status.value else None
     doing = " ".join(filter(None, [activity, clean_line(state.detail)]))
+    if standing is not None and standing.activity:
+        doing = standing.activity
     if state.status.is_final:
         doing = ""
     attempt = f"attempt {state.attempt}" if state.attempt > 1 else ""
@@ -75,7 +84,7 @@ def _title(job: StoredJob, width: int) -> Text:
         ("  " + doing if doing else "", ""),
         ("  " + attempt if attempt else "", "yellow"),
         ("  " + job.job_id, "dim"),
-        ("" if job.host == LOCAL else f" on {clean_line(job.host)}", "dim"),
+        ("" if job.host == LOCAL else f" on {shown_host(job.host)}", "dim"),
         no_wrap=True,
     )
     name.truncate(max(width - rest.cell_len, width // 3), overflow="ellipsis")
@@ -114,6 +123,23 @@ def _stages(stages: Sequence[StageTime], width: int) -> Text:
     line = Text("  ›  " if width > 90 else " › ", style="dim").join(parts)
     line.no_wrap = True
     return line
+
+
+def _rent(job: StoredJob, standing: RentalStatus | None) -> list[Text]:
+    """Whose turn it is and until when, what it costs; then why, and what is asked."""
+    if standing is None:
+        return []
+    turn = [] if job.status.is_final else [standing.owner, standing.countdown]
+    words = "  ·  ".join(filter(None, [*turn, standing.money]))
+    reason = "" if job.status.is_final else standing.reason
+    lines = [Text.assemble((words, ""), (f"  ·  {reason}" if reason else "", "dim"))]
+    if standing.question:
+        lines.append(Text(f"a answers: {standing.question}", style="bold reverse yellow"))
+    if standing.urgency == "alarm":
+        lines.append(Text("a machine of it does not end: h shows it", style="bold reverse red"))
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return lines
 
 
 def _suggested(job: StoredJob, suggestions: Sequence[Suggestion]) -> list[Text]:

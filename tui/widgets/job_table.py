@@ -15,7 +15,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import DataTable
 
-from shared.number_text import duration, loss
+from shared.number_text import duration, loss, usd
 from tui.services.hosts.names import LOCAL
 from tui.views.job_row import STATUS_STYLES, JobRow, Selection, status_words
 from tui.widgets.fitted_columns import fitted_text
@@ -26,6 +26,7 @@ MOST_ROWS = 1000
 _FIRST_ROWS = 100
 _INTERVAL_S = 0.5
 _NARROW = 100
+_URGENT_STYLES = {"question": "bold reverse yellow", "alarm": "bold reverse red"}
 _ROOM_FOR_NAMES = 30
 """Dates and then hosts are left out where names would have less than these cells."""
 
@@ -222,7 +223,8 @@ def _status(row: JobRow, width: int, now: datetime) -> Text:
 
 
 def _activity(row: JobRow, width: int, now: datetime) -> Text:
-    return fitted_text(row.activity, width, "bold yellow" if row.is_unreachable else "dim")
+    style = _URGENT_STYLES.get(row.urgency, "bold yellow" if row.is_unreachable else "dim")
+    return fitted_text(row.activity, width, style)
 
 
 def _progress(row: JobRow, width: int, now: datetime) -> Text:
@@ -248,7 +250,7 @@ def _duration(row: JobRow, width: int, now: datetime) -> Text:
 
 
 def _cost(row: JobRow, width: int, now: datetime) -> Text:
-    return _right("–" if row.cost_usd is None else f"${row.cost_usd:,.2f}", width)
+    return _right("–" if row.cost is None else usd(row.cost.at(now), width), width)
 
 
 def _created(row: JobRow, width: int, now: datetime) -> Text:

@@ -7,7 +7,7 @@ what falls into which cell is decided in `tui.views`, so no number of a training
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
@@ -35,7 +35,13 @@ from tui.views.chart_picture import (
 )
 from tui.views.curves import DEFAULT_SMOOTHING, TrainingCurves
 
+Choice = TypeVar("Choice")
+
 _SECONDS_BETWEEN_LOOKS = 0.5
+_QUANTITIES: tuple[Quantity, ...] = ("loss", "grad_norm", "learning_rate")
+_SMOOTHINGS = (0.6, 0.9, 0.0)
+_WINDOWS = (None, 50, 200, 1000)
+_MARKERS: tuple[Marker, ...] = ("braille", "block", "ascii")
 
 PlotColor = tuple[int, int, int] | int | str
 """RGB, one of the terminal's own 16 colours, or "default"."""
@@ -123,6 +129,18 @@ class LossChart(PlotextPlot):
             self._curves = curves
             self._key = None
             self.refresh()
+
+    def show_next_quantity(self) -> None:
+        self.quantity = _after(self.quantity, _QUANTITIES)
+
+    def take_next_smoothing(self) -> None:
+        self.smoothing = _after(self.smoothing, _SMOOTHINGS)
+
+    def take_next_window(self) -> None:
+        self.window = _after(self.window, _WINDOWS)
+
+    def take_next_marker(self) -> None:
+        self.marker = _after(self.marker, _MARKERS)
 
     def validate_smoothing(self, smoothing: float) -> float:
         return min(max(smoothing, 0.0), 0.999)
@@ -254,6 +272,11 @@ def _style(color: PlotColor) -> Style:
             return Style(color=RichColor.from_ansi(color))
         case _:
             return Style()
+
+
+def _after(current: Choice, choices: Sequence[Choice]) -> Choice:
+    """The next of the choices, round and round."""
+    return choices[(choices.index(current) + 1) % len(choices)]
 
 
 def _in_the_middle(words: str, width: int, height: int) -> Text:

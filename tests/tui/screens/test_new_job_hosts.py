@@ -48,13 +48,14 @@ async def test_known_hosts_are_offered_and_complete_like_a_path(
     async with open_form() as form:
         host = form.row("host").editor
         assert isinstance(host, PathInput)
-        await form.until(lambda: len(host.recent.texts) == 4)
-        assert host.recent.texts == ["local", "ssh:me@10.0.0.5:2222", "ssh:lab", "ssh:gpu-01"]
+        await form.until(lambda: len(host.recent.texts) == 5)
+        assert host.recent.texts[:2] == ["local", "runpod"]
+        assert host.recent.texts[2:] == ["ssh:me@10.0.0.5:2222", "ssh:lab", "ssh:gpu-01"]
 
         host.focus()
-        await form.press("down")
+        await form.press("down", "down")
         await form.until(lambda: form.draft.host == "ssh:me@10.0.0.5:2222")
-        await form.press("up", "up")
+        await form.press("up", "up", "up")
         assert form.draft.host == "local"
 
         await form.type("host", *"ssh:g")

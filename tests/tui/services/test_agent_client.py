@@ -138,9 +138,9 @@ async def test_a_wrong_token_is_refused(agent: FakeAgent) -> None:
 
 
 async def test_another_version_of_the_protocol_is_named(agent: FakeAgent) -> None:
-    agent.health = {"protocol": 2, "version": "9.0.0"}
+    agent.health = {"protocol": 9, "version": "9.0.0"}
     async with agent.running(), client_of(agent) as client:
-        with pytest.raises(ProtocolError, match=r"9\.0\.0 .* speaks protocol 2"):
+        with pytest.raises(ProtocolError, match=r"9\.0\.0 .* speaks protocol 9"):
             await client.health()
 
 

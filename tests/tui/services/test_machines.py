@@ -176,7 +176,7 @@ async def test_a_session_looks_at_what_it_knows_or_at_what_it_is_told(agent: Fak
 async def test_hostile_words_of_an_agent_are_cleaned_before_they_become_a_reason(
     agent: FakeAgent, store: Store
 ) -> None:
-    agent.health = {"protocol": 2, "version": "9\x1b]0;evil\x07\u202e.0"}
+    agent.health = {"protocol": 9, "version": "9\x1b]0;evil\x07\u202e.0"}
     await store.add_job(job_spec(), "local")
     async with agent.running():
         sight = await look_at(LocalHost(agent.root), store)

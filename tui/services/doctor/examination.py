@@ -11,7 +11,7 @@ from tui.config import Config
 from tui.services.doctor.checks import Finding, run_checks
 from tui.services.doctor.console import CONSOLE_CHECKS, ThisConsole
 from tui.services.doctor.local_host import LOCAL_CHECKS, ThisMachine
-from tui.services.hosts.names import LOCAL, SSH_PREFIX, checked_host_name
+from tui.services.hosts.names import LOCAL, RUNPOD, SSH_PREFIX, checked_host_name
 from tui.services.ssh.asker import Asker
 
 CONSOLE = "console"
@@ -32,14 +32,29 @@ async def examine(
     async with aclosing(run_checks(CONSOLE, CONSOLE_CHECKS, console)) as findings:
         async for finding in findings:
             yield finding
-    host_findings = (
-        run_checks(host, LOCAL_CHECKS, ThisMachine(config))
-        if host == LOCAL
-        else _ssh_findings(config, host, asker)
-    )
-    async with aclosing(host_findings) as findings:
+    async with aclosing(_host_findings(config, host, asker)) as findings:
         async for finding in findings:
             yield finding
+
+
+def _host_findings(config: Config, host: str, asker: Asker | None) -> AsyncGenerator[Finding]:
+    if host == LOCAL:
+        return run_checks(host, LOCAL_CHECKS, ThisMachine(config))
+    if host == RUNPOD:
+        return _runpod_findings(config)
+    return _ssh_findings(config, host, asker)
+
+
+async def _runpod_findings(config: Config) -> AsyncGenerator[Finding]:
+    from tui.services.doctor.runpod_host import RUNPOD_CHECKS, RunpodAccount
+
+    account = RunpodAccount(config)
+    try:
+        async with aclosing(run_checks(RUNPOD, RUNPOD_CHECKS, account)) as findings:
+            async for finding in findings:
+                yield finding
+    finally:
+        await account.close()
 
 
 async def _ssh_findings(config: Config, host: str, asker: Asker | None) -> AsyncGenerator[Finding]:

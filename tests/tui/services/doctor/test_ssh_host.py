@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.agent_protocol import PROTOCOL_VERSION
 from tests.remote.remote_box import BASE, RemoteBox, needs_a_box, remote_box
 from tests.remote.sshd import free_port, make_key
 from tui.config import Config
@@ -134,7 +135,7 @@ async def pretended_agent(box: RemoteBox, **changes: object) -> AsyncIterator[No
         "pid": process.pid,
         "start_time": int(stat.rpartition(")")[2].split()[19]),
         "version": "0.0.7",
-        "protocol": 1,
+        "protocol": PROTOCOL_VERSION,
         **changes,
     }
     async with await asyncio.start_unix_server(lambda _, writer: writer.close(), path):

@@ -13,6 +13,7 @@ import pytest
 
 from agent.installation.trainer_stack import MODULES
 from agent.process import is_alive, send_signal
+from shared.agent_protocol import PROTOCOL_VERSION
 from shared.dataset.storage import store_dataset
 from shared.errors import AgentOutdated, InstallationFailed, InvalidInput
 from shared.job_spec import DatasetReference, JobSpec
@@ -34,7 +35,7 @@ def other_version(payload: Payload, *, protocol: int | None = None) -> Payload:
     if protocol is not None:
         name = "shared/agent_protocol.py"
         files[name] = files[name].replace(
-            b"PROTOCOL_VERSION = 1", f"PROTOCOL_VERSION = {protocol}".encode()
+            f"PROTOCOL_VERSION = {PROTOCOL_VERSION}".encode(), f"PROTOCOL_VERSION = {protocol}".encode()
         )
         assert files[name] != payload.files[name]
     return Payload(files)
@@ -131,7 +132,7 @@ async def test_an_idle_agent_of_another_version_is_replaced(
     new = await machine.ensure_agent()
 
     assert new.is_current
-    assert (new.pid != old.pid, new.protocol) == (True, 1)
+    assert (new.pid != old.pid, new.protocol) == (True, PROTOCOL_VERSION)
     assert "stopping the agent of another version" in machine.steps
     assert os.readlink(machine.base / "current") == f"code/{payload.key}"
 

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.machine_request import Candidate, Cloud, Stock
+from tui.services.providers.runpod.answer_model import AnswerModel
 from tui.services.providers.runpod.gpu_names import RUNPOD_IDS, gpu_type_of
 
 SMALLEST_VCPU_COUNT = 2
 
 
-class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Availability(_Lenient):
+class _Availability(AnswerModel):
     id: str
     availability: str
 
@@ -29,17 +26,17 @@ class _Availability(_Lenient):
         return _stock(self.availability)
 
 
-class _GpuPrice(_Lenient):
+class _GpuPrice(AnswerModel):
     secure: float = 0.0
     community: float = 0.0
 
 
-class _MaxCount(_Lenient):
+class _MaxCount(AnswerModel):
     secure: int = 8
     community: int = 8
 
 
-class GpuType(_Lenient):
+class GpuType(AnswerModel):
     """One GPU type of the catalogue, as of one cloud."""
 
     id: str
@@ -86,20 +83,20 @@ class GpuType(_Lenient):
         ]
 
 
-class GpuList(_Lenient):
+class GpuList(AnswerModel):
     gpus: list[GpuType]
 
 
-class _Vcpu(_Lenient):
+class _Vcpu(AnswerModel):
     min: int
     max: int
 
 
-class _CpuPrice(_Lenient):
+class _CpuPrice(AnswerModel):
     securePerVcpu: float
 
 
-class CpuType(_Lenient):
+class CpuType(AnswerModel):
     """One CPU flavour of the catalogue."""
 
     id: str
@@ -124,7 +121,7 @@ class CpuType(_Lenient):
         )
 
 
-class CpuList(_Lenient):
+class CpuList(AnswerModel):
     cpus: list[CpuType]
 
 

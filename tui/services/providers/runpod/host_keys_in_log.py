@@ -26,7 +26,7 @@ _FINGERPRINT = re.compile(
 )
 _TYPE_AT_END = re.compile(r"\((?P<type>[A-Z0-9]+)\)$")
 _TYPE_BEFORE = re.compile(r"^(?P<type>[A-Z0-9]+)(?: host)? key fingerprint:?$")
-_START_IS_OVER = ("Start script(s) finished",)
+_START_IS_OVER = re.compile(r"^Start script(\(s\))? finished", re.IGNORECASE)
 """What /start.sh of RunPod's images prints last (github.com/runpod/containers, read 2026-11)."""
 
 
@@ -36,7 +36,7 @@ def host_key_fingerprints(lines: Iterable[str]) -> dict[str, str]:
     announced: str | None = None
     for raw in lines:
         line = clean_line(raw)
-        if line.startswith(_START_IS_OVER):
+        if _START_IS_OVER.match(line):
             break
         if heading := _TYPE_BEFORE.match(line):
             announced = heading["type"]

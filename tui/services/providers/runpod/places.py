@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.clean_text import clean_line
 from shared.errors import InvalidMachineRequest
 from tui.services.providers.provider import DataCenter, NetworkVolume
+from tui.services.providers.runpod.answer_model import AnswerModel
 
 USD_PER_GB_MONTH = 0.07
 USD_PER_GB_MONTH_ABOVE = 0.05
@@ -30,11 +31,7 @@ LARGEST_GB = 4096
 """Of a network volume, by the API's description (2026-08)."""
 
 
-class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Volume(_Lenient):
+class Volume(AnswerModel):
     """A network volume as RunPod writes it."""
 
     id: str = Field(min_length=1)
@@ -49,11 +46,11 @@ class Volume(_Lenient):
         return NetworkVolume(self.id, self.name, self.size, self.dataCenter, price)
 
 
-class VolumeList(_Lenient):
+class VolumeList(AnswerModel):
     networkVolumes: list[Volume]
 
 
-class Place(_Lenient):
+class Place(AnswerModel):
     """A data centre as RunPod writes it."""
 
     id: str
@@ -65,7 +62,7 @@ class Place(_Lenient):
         return DataCenter(self.id, self.name, bool(self.networkVolumeTypes))
 
 
-class PlaceList(_Lenient):
+class PlaceList(AnswerModel):
     dataCenters: list[Place]
 
 

@@ -7,35 +7,33 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.machine_request import Cloud
 from tui.services.providers.provider import MachineOrder, MachineStatus, RentedMachine
+from tui.services.providers.runpod.answer_model import AnswerModel
 from tui.services.providers.runpod.answers import Request
 
 SSH_PORT = "22/tcp"
+_NEEDS_QUOTING = frozenset("'\"\\$`!\n")
 
 
-class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _SshEndpoint(_Lenient):
+class _SshEndpoint(AnswerModel):
     host: str
     port: int
     username: str
 
 
-class _Ssh(_Lenient):
+class _Ssh(AnswerModel):
     direct: _SshEndpoint | None = None
 
 
-class _Gpu(_Lenient):
+class _Gpu(AnswerModel):
     id: str
     count: int = 1
 
 
-class Pod(_Lenient):
+class Pod(AnswerModel):
     """What is read of a pod; the rest of it may change without harm."""
 
     id: str = Field(min_length=1)
@@ -70,7 +68,7 @@ class Pod(_Lenient):
         )
 
 
-class PodList(_Lenient):
+class PodList(AnswerModel):
     pods: list[Pod]
 
 
@@ -119,9 +117,11 @@ def shell_args(command: str) -> str:
     """`args` that run `command` in bash, whatever quotes it has.
 
     RunPod splits `args` like a shell and appends them to the image's entrypoint. How it treats
-    quotes inside of quotes is not documented, so the script travels as base64; bash reads it from a
-    pipe of its own, and its standard input stays what it was.
+    quotes inside of quotes is not documented (SkyPilot avoids them too), so such a command travels
+    as base64; bash reads it from a pipe of its own, and its standard input stays what it was.
     """
+    if not _NEEDS_QUOTING.intersection(command):
+        return f"bash -c '{command}'"
     encoded = base64.b64encode(command.encode()).decode("ascii")
     return f"bash -c 'exec bash <(echo {encoded} | base64 -d)'"
 

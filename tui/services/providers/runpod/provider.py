@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from shared.errors import (
     InvalidInput,
@@ -31,6 +31,7 @@ from tui.services.providers.provider import (
     RentedMachine,
 )
 from tui.services.providers.runpod import catalogue, log_stream, places, pods
+from tui.services.providers.runpod.answer_model import AnswerModel
 from tui.services.providers.runpod.answers import NotThere, Request
 from tui.services.providers.runpod.api_key import checked_base_url
 from tui.services.providers.runpod.gpu_names import RUNPOD_IDS, canonical_gpu_type
@@ -50,18 +51,16 @@ MOST_COMPUTES_TRIED = 4
 DAYS_OF_BILLS = 60
 
 
-class _BillTotals(BaseModel):
+class _BillTotals(AnswerModel):
     totalAmount: float
 
 
-class _BillMetadata(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class _BillMetadata(AnswerModel):
     recordCount: int
     totals: _BillTotals
 
 
-class _Bill(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class _Bill(AnswerModel):
     metadata: _BillMetadata
 
 

@@ -1,0 +1,289 @@
+"""Jobs on rented machines: the fake provider, whose pods are real, and a controller that hurries.
+
+Everything but the provider and the trainer is real: the controller, SSH, the installation, the
+agent, its limits, the store. One volume on which the agent is installed is made for each module and
+copied for each test, since installing is not what most tests are about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from shared.dataset.report import DatasetReport
+from shared.events import Metrics
+from shared.job_spec import DatasetReference, JobSpec
+from shared.lifecycle import JobStatus
+from shared.machine_request import Candidate, Cloud, MachineRequest, Stock
+from shared.manifest import verify
+from shared.rental import MachineState, RentalPhase
+from shared.store.rentals import StoredRental
+from shared.store.stored import StoredJob
+from tests.fakes.runpod.server import FakeRunpod
+from tests.tui.local_console import STAND_IN, document
+from tui.config import Config
+from tui.services.controller.controller import Controller, controlling
+from tui.services.controller.machine_names import mark_prefix
+from tui.services.controller.settings import ControllerSettings
+from tui.services.dataset_check import CheckSettings, check_training_file
+from tui.services.rented_jobs import start_rented_job
+from tui.services.session import Session, open_session
+
+H100 = "NVIDIA H100 PCIe"
+PRICE = 2.39
+
+QUICK = ControllerSettings(
+    tick_s=0.2,
+    lease_s=4.0,
+    absence_grace_s=1.0,
+    deadline_factor=1.0,
+    stock_retry_s=0.5,
+    provider_pause_s=1.0,
+    contact_patience_s=2.0,
+    lost_after_s=20.0,
+    cancel_patience_s=5.0,
+    ending_alarm_s=2.0,
+    heartbeat_s=1.0,
+    silence_limit_s=60,
+    idle_end_s=30.0,
+    overtime_s=5.0,
+    guard_poll_s=0.2,
+    dead_man_tick_s=0.5,
+)
+"""The rules of the real one, with shorter waits."""
+
+
+@dataclass
+class Rented:
+    """One user with an account at the fake provider."""
+
+    fake: FakeRunpod
+    config: Config
+    dataset: Path
+    template: Path
+    """A volume on which the agent is installed."""
+
+    def volume(self, data_center: str = "US-KS-2") -> str:
+        """A new network volume with the agent on it."""
+        made = self.fake.create_volume({"name": "data", "size": 100, "dataCenter": data_center})
+        directory = self.fake.volume_directory(made["id"])
+        if self.template.exists():
+            subprocess.run(["cp", "-a", f"{self.template}/.", str(directory)], check=True)
+        return str(made["id"])
+
+    def request(self, **changes: Any) -> MachineRequest:
+        """An H100 PCIe on a new volume, unless it says otherwise."""
+        if "network_volume_id" not in changes:
+            changes["network_volume_id"] = self.volume()
+        candidate = Candidate(
+            gpu_type="H100_PCIE",
+            cloud=Cloud.SECURE,
+            data_center="US-KS-2",
+            usd_per_hour=self.price(),
+            stock=Stock.HIGH,
+        )
+        values: dict[str, Any] = {
+            "candidates": (candidate,),
+            "start_script": str(self.fake.start_script),
+            "mount_path": str(self.fake.mount_path),
+            "budget_usd": 50.0,
+            **changes,
+        }
+        return MachineRequest(**values)
+
+    def price(self, gpu_id: str = H100) -> float:
+        """By the catalogue, in the secure cloud."""
+        return self.fake.catalogue.gpus[gpu_id].usd_per_hour("SECURE")
+
+    def spec(self, job_id: str, notes: str, **changes: Any) -> JobSpec:
+        """A job for the stand-in trainer, which reads the notes."""
+        dataset = DatasetReference.of(self.dataset)
+        return JobSpec(job_id=job_id, name=job_id, notes=notes, dataset=dataset, **changes)
+
+    async def start(
+        self, session: Session, job_id: str, notes: str, request: MachineRequest, **changes: Any
+    ) -> StoredJob:
+        """As `brightrun start` does, once all was checked."""
+        spec = self.spec(job_id, notes, **changes)
+        report = _clean_report(self.dataset)
+        job, _ = await start_rented_job(session, self.dataset, spec, report, request)
+        return job
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        async with open_session(self.config) as session:
+            yield session
+
+    @asynccontextmanager
+    async def controlled(
+        self, settings: ControllerSettings = QUICK, **changes: Any
+    ) -> AsyncIterator[tuple[Session, Controller]]:
+        """A session whose rented jobs are driven."""
+        settings = replace(settings, **changes)
+        async with (
+            self.session() as session,
+            controlling(session, kind="console", settings=settings) as controller,
+        ):
+            yield session, controller
+
+
+@contextmanager
+def rented(directory: Path, fake: FakeRunpod, template: Path) -> Iterator[Rented]:
+    """A user with a home of their own; the environment is theirs while inside."""
+    home = directory / "home"
+    home.mkdir(parents=True)
+    dataset = directory / "train.json"
+    dataset.write_text(json.dumps(document()))
+    environment = {
+        "RUNPOD_API_KEY": str(fake.api_key),
+        "RUNPOD_API_BASE_URL": fake.url,
+        "BRIGHTRUN_HOME": str(home),
+        "BRIGHTRUN_AGENT_ROOT": str(directory / "agent"),
+    }
+    with mock.patch.dict(os.environ, environment):
+        yield Rented(fake, Config(home, directory / "agent"), dataset, template)
+
+
+async def until(
+    what: Callable[[], Awaitable[bool]], timeout_s: float = 40.0, poll_s: float = 0.1
+) -> None:
+    """Wait for it, but not for ever."""
+    async with asyncio.timeout(timeout_s):
+        while not await what():
+            await asyncio.sleep(poll_s)
+
+
+async def until_phase(
+    session: Session, job_id: str, *phases: RentalPhase, timeout_s: float = 40.0
+) -> StoredRental:
+    """Wait until the job is in one of the phases; the ledger says where it hangs, if it does."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                stored = await session.store.rentals.get(job_id)
+                assert stored is not None
+                if stored.rental.phase in phases:
+                    return stored
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(await story(session, job_id)) from None
+
+
+async def until_final(session: Session, job_id: str, timeout_s: float = 60.0) -> StoredJob:
+    """The job at its end."""
+    await until_phase(session, job_id, RentalPhase.DONE, timeout_s=timeout_s)
+    return await session.store.get_job(job_id)
+
+
+async def until_step(session: Session, job_id: str, step: int, timeout_s: float = 60.0) -> None:
+    """Wait until the store has the metrics of this step."""
+
+    async def is_there() -> bool:
+        return (await session.store.get_job(job_id)).state.step >= step
+
+    try:
+        await until(is_there, timeout_s)
+    except TimeoutError:
+        raise AssertionError(await story(session, job_id)) from None
+
+
+async def story(session: Session, job_id: str) -> str:
+    """The ledger, for an assertion that fails."""
+    stored = await session.store.rentals.get(job_id)
+    lines = [f"{e.time:%H:%M:%S} {e.message}" for e in await session.store.rentals.ledger(job_id)]
+    return "\n".join([f"{job_id}: {stored and stored.rental}", *lines])
+
+
+async def check_invariants(
+    rented: Rented, session: Session, *job_ids: str, budget_usd: float | None = None
+) -> None:
+    """I1 to I5 of the fault matrix, after whatever happened; I6 and I7 have tests of their own."""
+    mark = await session.store.rentals.mark()
+    for job_id in job_ids:
+        job = await session.store.get_job(job_id)
+        prefix = f"{mark_prefix(mark)}{job_id}-"
+        machines = await session.store.rentals.machines(job_id)
+        # I1: at most one at a time; I4: final here is final there.
+        assert rented.fake.max_billing_at_once(prefix) <= 1
+        if job.status.is_final:
+            assert rented.fake.billing_now(prefix) == []
+            assert {m.state for m in machines} <= {MachineState.GONE, MachineState.NEVER}
+        # I2: never above the cap, but for one look.
+        request = (await session.store.rentals.get(job_id)).request  # type: ignore[union-attr]
+        assert rented.fake.billed_usd(prefix) <= (budget_usd or request.budget_usd)
+        await _check_metrics(session, job_id)
+        _check_adapter(rented, job)
+    assert rented.fake.violations == []
+
+
+async def _check_metrics(session: Session, job_id: str) -> None:
+    """I3: within each attempt no gap, duplicate or disorder."""
+    records = await session.store.events(job_id)
+    cursors = [(record.attempt, record.seq) for record in records]
+    assert cursors == sorted(set(cursors))
+    for attempt in {record.attempt for record in records}:
+        mine = [record for record in records if record.attempt == attempt]
+        steps = [record.event.step for record in mine if isinstance(record.event, Metrics)]
+        assert steps == list(range(steps[0], steps[0] + len(steps))) if steps else True
+        assert [record.seq for record in mine] == list(range(1, len(mine) + 1))
+
+
+def _check_adapter(rented: Rented, job: StoredJob) -> None:
+    """I5: what came home is what the manifest says."""
+    path = rented.config.home / "adapters" / job.job_id
+    if job.status is JobStatus.COMPLETED and path.exists():
+        assert verify(path / "adapter")
+
+
+def _clean_report(dataset: Path) -> DatasetReport:
+    return check_training_file(dataset, CheckSettings("tiny"), None).report
+
+
+async def make_template(user: Rented) -> None:
+    """Have the agent installed by a first job, and keep its volume for all others."""
+    volume = user.volume()
+    use_stand_in_trainer(user, volume)
+    async with user.controlled() as (session, _):
+        await user.start(session, "first", "steps=1", user.request(network_volume_id=volume))
+        job = await until_final(session, "first", timeout_s=240)
+        assert job.status is JobStatus.COMPLETED, await story(session, "first")
+    keep_as_template(user, volume)
+
+
+def keep_as_template(rented: Rented, volume_id: str) -> None:
+    """Use what is on this volume for the next ones; jobs are left out."""
+    source = rented.fake.volume_directory(volume_id)
+    shutil.rmtree(rented.template, ignore_errors=True)
+    subprocess.run(["cp", "-a", str(source), str(rented.template)], check=True)
+    root = rented.template / "brightrun" / "agent"
+    for left in ("jobs", "datasets", "machine.json", "agent.json", "began-1"):
+        path = root / left
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def use_stand_in_trainer(rented: Rented, volume_id: str) -> None:
+    """Jobs on this volume run the stand-in, as an environment of the user's own would."""
+    base = rented.fake.volume_directory(volume_id) / "brightrun"
+    script = base / "stand_in_trainer.py"
+    base.mkdir(parents=True, exist_ok=True)
+    shutil.copy(STAND_IN, script)
+    seen_base = rented.fake.mount_path / "brightrun"
+    (base / "agent").mkdir(exist_ok=True)
+    # The environment is made later: whichever there is then.
+    find = f'exec $(ls {seen_base}/env/*/bin/python) -P {seen_base}/stand_in_trainer.py "$1"'
+    command = {"command": ["/bin/sh", "-c", find, "sh"]}
+    (base / "agent" / "trainer.json").write_text(json.dumps(command))
+    user = rented.fake.user
+    subprocess.run(["chown", "-R", f"{user}:", str(base)], check=True)

@@ -1,0 +1,36 @@
+"""A job on a rented machine, from the intent to the proof that nothing is paid for any more."""
+
+from __future__ import annotations
+
+from shared.lifecycle import JobStatus
+from tests.end_to_end.rented import Rented, check_invariants, until_final, until_step
+from tests.remote.remote_box import needs_a_box
+
+pytestmark = needs_a_box
+
+
+async def test_a_job_gets_a_machine_trains_comes_home_and_nothing_is_left(user: Rented) -> None:
+    async with user.controlled() as (session, _):
+        await user.start(session, "job-one", "steps=6 delay=0.1", user.request())
+
+        job = await until_final(session, "job-one")
+
+        assert (job.status, job.state.step) == (JobStatus.COMPLETED, 6)
+        assert (user.config.home / "adapters" / "job-one").is_dir()
+        await check_invariants(user, session, "job-one")
+
+
+async def test_a_machine_lost_in_mid_run_is_replaced_and_the_job_resumes(user: Rented) -> None:
+    async with user.controlled() as (session, _):
+        await user.start(session, "job-two", "steps=30 delay=0.2", user.request())
+        await until_step(session, "job-two", 5)
+        (pod,) = user.fake.pods
+
+        user.fake.lose_pod(pod.id, "exited")
+        job = await until_final(session, "job-two")
+
+        assert (job.status, job.state.step) == (JobStatus.COMPLETED, 30)
+        assert job.state.attempt == 2
+        stored = await session.store.rentals.get("job-two")
+        assert stored is not None and stored.rental.interruptions == 1
+        await check_invariants(user, session, "job-two")

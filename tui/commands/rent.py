@@ -1,0 +1,170 @@
+"""`brightrun start --host runpod`: from a checked job to a machine that is rented for it.
+
+Nothing is rented before the user has seen the review and agreed to it. What is agreed is written
+down first; the controller then does it, in this process or in whichever leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+from rich.text import Text
+
+from shared.errors import InvalidDataset, InvalidInput
+from shared.job_spec import JobSpec
+from shared.machine_request import MachineRequest
+from shared.store.stored import StoredJob
+from tui import exit_codes
+from tui.commands.consent import agreed, require_asker
+from tui.commands.output import print_json, print_pairs, print_table, say, say_line
+from tui.commands.rental_progress import WHO_GOES_ON, follow_to_running
+from tui.commands.watch import watch_in
+from tui.services.dataset_check import CheckedFile
+from tui.services.hosts.names import RUNPOD
+from tui.services.model_shapes import model_shape
+from tui.services.providers.provider import Provider
+from tui.services.rent_options import TrainingWork
+from tui.services.rent_plan import BUDGET_MISSING, RentPlan, RentWanted, make_volume, plan_rent
+from tui.services.rented_jobs import start_rented_job
+from tui.services.session import Session
+from tui.services.training_plan import plan_training
+from tui.views.rent_review import (
+    CANDIDATE_HEADERS,
+    candidate_row,
+    left_out_lines,
+    rent_pairs,
+    volume_words,
+    warnings_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RentOptions:
+    """What was typed about the machine."""
+
+    wanted: RentWanted = field(default_factory=RentWanted)
+    yes: bool = False
+    """Agree to everything unasked: to the machine, and to a new volume's monthly price."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedJob:
+    """A job that could be started, with its training file as it was checked."""
+
+    path: Path
+    spec: JobSpec
+    checked: CheckedFile
+
+
+def check_typed(options: RentOptions) -> None:
+    """Find out early what would be refused at the end.
+
+    Raises:
+        InvalidInput: there is no cap on the cost, or nobody who could agree.
+    """
+    if options.wanted.budget_usd is None:
+        raise InvalidInput(BUDGET_MISSING)
+    require_asker("renting a machine", yes=options.yes)
+
+
+async def start_rented(
+    session: Session, job: CheckedJob, options: RentOptions, *, as_json: bool, watch: bool
+) -> int:
+    """Plan, show, ask, write down, and follow until the job runs; then watch, if asked for."""
+    provider = session.provider()
+    work = await asyncio.to_thread(_work_of, job)
+    plan = await plan_rent(provider, options.wanted, work)
+    _print_review(plan, as_json=as_json)
+    plan.require_stock()
+    request = await _agreed_request(provider, plan, yes=options.yes)
+    if request is None:
+        say("nothing was rented.")
+        return exit_codes.CANCELLED
+    report = job.checked.report
+    started, is_new = await start_rented_job(session, job.path, job.spec, report, request)
+    _say_written(started, is_new=is_new, as_json=as_json)
+    return await _see_to_it(session, started, watch=watch, as_json=as_json)
+
+
+def _work_of(job: CheckedJob) -> TrainingWork:
+    spec, outline = job.spec, job.checked.outline
+    if outline is None:
+        raise InvalidDataset(f"{job.path}: was not counted; nothing was started.")
+    plan = plan_training(outline, spec.hyperparameters)
+    if plan.targets == 0:
+        raise InvalidDataset(f"{job.path}: with these settings nothing is left to train.")
+    found = model_shape(spec.base_model, spec.base_model_revision, RUNPOD, may_fetch=True)
+    return TrainingWork(spec, found, plan)
+
+
+def _print_review(plan: RentPlan, *, as_json: bool) -> None:
+    """On stderr where stdout is for data."""
+    rows = [
+        [str(number), *astuple(candidate_row(option))]
+        for number, option in enumerate(plan.options, start=1)
+    ]
+    say_line(Text("Machines, in the order in which they are tried", "bold"), as_json=as_json)
+    print_table(CANDIDATE_HEADERS, rows, shrinking="WHERE", to_stderr=as_json)
+    for line in left_out_lines(plan):
+        say_line(Text(line, "dim"), as_json=as_json)
+    say_line("", as_json=as_json)
+    print_pairs(rent_pairs(plan), to_stderr=as_json)
+    for line in warnings_of(plan):
+        say_line(Text(f"! {line}", "yellow"), as_json=as_json)
+
+
+async def _agreed_request(
+    provider: Provider, plan: RentPlan, *, yes: bool
+) -> MachineRequest | None:
+    """What the user agrees to, with the volume made if it is a new one; None for a no."""
+    volume = None
+    if plan.new_volume is not None:
+        question = (
+            f"Make the network volume {volume_words(plan)}? It costs that until you delete it."
+        )
+        if not agreed(question, yes=yes):
+            return None
+    if not agreed(_question(plan), yes=yes):
+        return None
+    if plan.new_volume is not None:
+        volume = await make_volume(provider, plan.new_volume)
+        say(f"the volume {volume.volume_id} is there; it is paid for until you delete it.")
+    return plan.request(volume=volume)
+
+
+def _question(plan: RentPlan) -> str:
+    budget = plan.wanted.budget_usd
+    return f"Rent a machine for this job, for up to ${budget:,.2f}?"
+
+
+def _say_written(job: StoredJob, *, is_new: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"job_id": job.job_id, "created": is_new, "status": job.status.value})
+    elif is_new:
+        say_line(f"{job.job_id} is written down; a machine is being rented for it.")
+    else:
+        say_line(f"{job.job_id} had been started before ({job.status}); nothing was changed.")
+
+
+async def _see_to_it(session: Session, job: StoredJob, *, watch: bool, as_json: bool) -> int:
+    """Control, or watch another control, until the job runs on its machine."""
+    from tui.services.controller.controller import controlling
+
+    try:
+        async with controlling(session, kind="command") as controller:
+            sight = await follow_to_running(session.store, job.job_id, controller)
+            if watch:
+                return await watch_in(session, job.job_id, as_json=as_json)
+    except asyncio.CancelledError:
+        say(f"{job.job_id} stays as it is. {WHO_GOES_ON}")
+        raise
+    job = await session.store.get_job(job.job_id)
+    if job.status.is_final:
+        say(f"{job.job_id} {job.status}: {job.error_message or sight.rental.outcome_detail}")
+        return exit_codes.of_status(job.status)
+    say(f"{job.job_id} runs on its machine. {WHO_GOES_ON}")
+    if not as_json:
+        say_line(f"  brightrun watch {job.job_id}\n  brightrun show {job.job_id}")
+    return exit_codes.OK

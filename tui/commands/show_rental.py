@@ -1,0 +1,79 @@
+"""The part of `brightrun show` that is about rented machines and money."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.events import utc_now
+from shared.number_text import clock
+from shared.rental import PHASES, Machine, Rental
+from shared.store.store import Store
+from tui.commands.output import print_pairs, say_line
+from tui.services.rental_watch import RentalSight
+from tui.views.rental_lines import machine_line, rental_pairs
+from tui.views.rental_status import deadline
+
+_LEDGER_SHOWN = 12
+
+
+async def rental_of(store: Store, job_id: str) -> RentalSight | None:
+    """None for a job for which nothing is rented."""
+    stored = await store.rentals.get(job_id)
+    if stored is None:
+        return None
+    machines = tuple(await store.rentals.machines(job_id))
+    return RentalSight(stored, machines, tuple(await store.rentals.ledger(job_id)))
+
+
+def print_rental(sight: RentalSight | None) -> None:
+    """Phase, money, machines, and the end of the controller's ledger."""
+    if sight is None:
+        return
+    now = utc_now()
+    say_line("")
+    print_pairs(rental_pairs(sight, now))
+    for machine in sight.machines:
+        say_line(machine_line(machine, now))
+    if sight.rental.question:
+        say_line(f'answer with `brightrun answer {sight.job_id} "go on"`, or "stop"')
+    say_line("")
+    for entry in sight.fresh[-_LEDGER_SHOWN:]:
+        say_line(f"{clock(entry.time)}  {entry.message}")
+
+
+def rental_dict(sight: RentalSight | None) -> dict[str, Any] | None:
+    """For --json."""
+    if sight is None:
+        return None
+    now, at = utc_now(), deadline(sight)
+    rental: Rental = sight.rental
+    return {
+        **rental.model_dump(mode="json"),
+        "owner": PHASES[rental.phase].owner,
+        "deadline": None if at is None else at.isoformat(),
+        "wish": sight.stored.wish.value,
+        "answer": sight.stored.answer,
+        "cost_usd": sight.cost_usd(now),
+        "usd_per_hour": sight.usd_per_hour,
+        "request": sight.stored.request.model_dump(mode="json"),
+        "machines": [
+            {**_machine_dict(machine), "cost_usd": machine.cost_usd(now)}
+            for machine in sight.machines
+        ],
+    }
+
+
+def _machine_dict(machine: Machine) -> dict[str, Any]:
+    return {
+        "name": machine.name,
+        "machine_id": machine.machine_id,
+        "number": machine.number,
+        "purpose": machine.purpose.value,
+        "label": machine.label,
+        "state": machine.state.value,
+        "usd_per_hour": machine.usd_per_hour,
+        "created_at": machine.created_at.isoformat(),
+        "gone_at": None if machine.gone_at is None else machine.gone_at.isoformat(),
+        "end_reason": machine.end_reason or None,
+        "last_error": machine.last_error or None,
+    }

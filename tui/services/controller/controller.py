@@ -1,0 +1,200 @@
+"""Owns every rented job that is not final: compares what is wanted with what is, and takes a step.
+
+One controller of a store acts, wherever it runs; the others watch. Every step can be cut off at any
+moment and done again by another controller, which finds in the ledger what was meant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from shared.errors import BrightRunError, StoreError
+from shared.rental import Lease, RentalPhase
+from shared.store.rentals import RentalConflict, StoredRental
+from tui.services.controller import closing, preparing, provisioning, training
+from tui.services.controller.leadership import Leadership
+from tui.services.controller.settings import ControllerSettings
+from tui.services.controller.sightings import Lookout
+from tui.services.controller.work import Office, Phase, Work
+from tui.services.providers.provider import Provider
+from tui.services.session import Session
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["console", "serve", "command"]
+
+_STEPS: dict[RentalPhase, Phase] = {
+    RentalPhase.QUEUED: provisioning.queue,
+    RentalPhase.PROVISIONING: provisioning.provision,
+    RentalPhase.WAITING: provisioning.wait,
+    RentalPhase.CONNECTING: preparing.connect,
+    RentalPhase.CHECKING: preparing.check,
+    RentalPhase.INSTALLING: preparing.install,
+    RentalPhase.STARTING: preparing.begin,
+    RentalPhase.RUNNING: training.train,
+    RentalPhase.SECURING: closing.secure,
+    RentalPhase.ENDING: closing.end,
+    RentalPhase.ASKING: training.ask,
+}
+
+_LONGEST_PAUSE_S = 60.0
+
+
+class Controller:
+    """Made with a provider, or without one: then it only watches, and says why."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        kind: Kind,
+        settings: ControllerSettings | None = None,
+        on_news: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._session = session
+        self._kind = kind
+        self._settings = settings or ControllerSettings()
+        self._tell = on_news
+        self._leadership = Leadership(session.store.rentals, kind, self._settings.lease_s)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.trouble = ""
+        """Why nothing can be done now, such as a missing key; "" if all is well."""
+
+    @property
+    def leads(self) -> bool:
+        """True while this controller acts."""
+        return self._leadership.leads
+
+    @property
+    def lease(self) -> Lease | None:
+        """Of whoever acts; None before the first look."""
+        return self._leadership.lease
+
+    async def run(self) -> None:
+        """Until cancelled; a step that is under way is left where the next one finds it."""
+        try:
+            while True:
+                if await self._has_work() and await self._leadership.renew():
+                    await self._lead()
+                await asyncio.sleep(self._settings.tick_s)
+        finally:
+            await self._leadership.give_up()
+
+    async def _has_work(self) -> bool:
+        """Without a rented job nobody needs a key, a lease or the network."""
+        try:
+            return bool(await self._session.store.rentals.open_ones())
+        except StoreError as error:
+            self._say_trouble(str(error))
+            return False
+
+    async def _lead(self) -> None:
+        """Drive all jobs for as long as the lease holds and there are any."""
+        try:
+            provider = self._session.provider()
+        except BrightRunError as error:
+            self._say_trouble(str(error))
+            return
+        self._say_trouble("")
+        office = await self._office(provider)
+        looking = asyncio.create_task(office.lookout.run())
+        try:
+            while await self._leadership.renew():
+                self._reap(looking)
+                open_ones = await self._session.store.rentals.open_ones()
+                for stored in open_ones:
+                    if stored.job_id not in self._tasks:
+                        driving = self._drive(office, stored)
+                        self._tasks[stored.job_id] = asyncio.create_task(driving)
+                if not open_ones and not self._tasks:
+                    return
+                await asyncio.sleep(min(self._settings.tick_s, self._settings.lease_s / 6))
+        except StoreError as error:
+            self._say_trouble(str(error))
+        finally:
+            await _cancelled([looking, *self._tasks.values()])
+            self._tasks.clear()
+
+    async def _office(self, provider: Provider) -> Office:
+        return Office(
+            session=self._session,
+            provider=provider,
+            settings=self._settings,
+            lookout=Lookout(provider, self._settings),
+            leadership=self._leadership,
+            mark=await self._session.store.rentals.mark(),
+            kind=self._kind,
+            tell=self._tell,
+        )
+
+    def _reap(self, looking: asyncio.Task[None]) -> None:
+        """Forget what is done; an error that nobody expected is not swallowed."""
+        if looking.done():
+            looking.result()
+        for job_id, task in list(self._tasks.items()):
+            if task.done():
+                del self._tasks[job_id]
+                task.result()
+
+    async def _drive(self, office: Office, stored: StoredRental) -> None:
+        """The outermost loop of one job."""
+        work = Work(office, stored, await self._session.store.get_job(stored.job_id))
+        failures = 0
+        try:
+            while self.leads:
+                try:
+                    await work.reload()
+                    phase = work.rental.phase
+                    if phase is RentalPhase.DONE:
+                        return
+                    await _STEPS[phase](work)
+                    failures = 0
+                    moved = work.rental.phase is not phase
+                except RentalConflict:
+                    moved = True
+                except BrightRunError as error:
+                    failures += 1
+                    moved = False
+                    logger.warning("job %s: %s", work.job_id, error)
+                    self._say_trouble(f"{work.job_id}: {error}")
+                if not moved:
+                    pause_s = min(self._settings.tick_s * 2**failures, _LONGEST_PAUSE_S)
+                    await asyncio.sleep(pause_s * random.uniform(0.8, 1.0))
+        finally:
+            await work.follower.stop()
+
+    def _say_trouble(self, text: str) -> None:
+        if text and text != self.trouble:
+            self._tell(text)
+        self.trouble = text
+
+
+@asynccontextmanager
+async def controlling(
+    session: Session,
+    *,
+    kind: Kind,
+    settings: ControllerSettings | None = None,
+    on_news: Callable[[str], None] = lambda text: None,
+) -> AsyncIterator[Controller]:
+    """While inside, this process drives the rented jobs, unless another does."""
+    controller = Controller(session, kind=kind, settings=settings, on_news=on_news)
+    running = asyncio.create_task(controller.run())
+    try:
+        yield controller
+    finally:
+        await _cancelled([running])
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,31 @@
+"""How our machines are named, so that they are found again by whoever has only a list."""
+
+from __future__ import annotations
+
+_PREFIX = "brightrun"
+
+
+def mark_prefix(mark: str) -> str:
+    """What the names of one store's machines begin with."""
+    return f"{_PREFIX}-{mark}-"
+
+
+def machine_name(mark: str, job_id: str, number: int) -> str:
+    """`brightrun-MARK-JOB-N`: never used twice."""
+    return f"{mark_prefix(mark)}{job_id}-{number}"
+
+
+def rescue_name(mark: str, job_id: str, number: int) -> str:
+    """Of a machine that only brings home what is on a volume."""
+    return f"{mark_prefix(mark)}{job_id}-rescue-{number}"
+
+
+def job_of(name: str, mark: str) -> str | None:
+    """The job for which a machine of ours was rented; None for a machine that is not ours."""
+    prefix = mark_prefix(mark)
+    if not name.startswith(prefix):
+        return None
+    job_id, _, number = name.removeprefix(prefix).rpartition("-")
+    if not number.isdigit() or not job_id:
+        return None
+    return job_id.removesuffix("-rescue")

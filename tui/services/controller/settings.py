@@ -1,0 +1,42 @@
+"""How patient the controller is; the figures of a test are shorter, the rules are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """Seconds, but for the last ones."""
+
+    tick_s: float = 5.0
+    """Between two looks at all machines: one request, of 60 a minute that the account has."""
+    lease_s: float = 60.0
+    absence_grace_s: float = 30.0
+    """Of a machine that may have been made: lists may lag that long behind."""
+    deadline_factor: float = 1.0
+    """Of the deadlines in `shared.rental.PHASES`."""
+    stock_retry_s: float = 60.0
+    provider_pause_s: float = 60.0
+    """The longest pause between two tries where the provider does not answer."""
+    contact_patience_s: float = 10.0
+    """Without the agent's answer, before a job is called unreachable."""
+    lost_after_s: float = 1800.0
+    """Without the agent's answer, on a machine that runs by the provider's word."""
+    cancel_patience_s: float = 120.0
+    """For an agent that cannot be asked to cancel, before its machine is ended."""
+    ending_alarm_s: float = 300.0
+    """Before it is said aloud that a machine does not end."""
+    heartbeat_s: float = 20.0
+    silence_limit_s: int = 900
+    """Without console and agent, before a machine ends itself."""
+    idle_end_s: float = 900.0
+    """After the job's end, before a machine that nobody asks ends itself."""
+    lifetime_margin_s: int = 3600
+    """Beyond the job's longest duration, before a machine ends itself in any case."""
+    overtime_s: float = 300.0
+    """Beyond budget or deadline, for the agent to save and end, before the machine is ended."""
+    guard_poll_s: float = 1.0
+    """Between two looks at wishes while something takes long."""
+    dead_man_tick_s: float = 5.0
+    concurrent_jobs: int = 3

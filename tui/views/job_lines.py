@@ -1,0 +1,51 @@
+"""A job's events and its controller's ledger as lines in one order, and pairs as a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.text import Text
+
+from shared.event_text import describe_event
+from shared.events import JournalRecord
+from shared.number_text import clock
+from shared.rental import LedgerEntry
+from tui.views.machine_lines import ledger_line
+
+TimedLine = tuple[datetime, str]
+
+_CLOCK = len("15:04:05  ")
+
+
+def event_lines(
+    records: Iterable[JournalRecord], ledger: Iterable[LedgerEntry] = ()
+) -> list[TimedLine]:
+    """Both in the order in which they happened, by their own clocks; each with its time."""
+    lines = [(item.time, f"{clock(item.time)}  {describe_event(item)}") for item in records]
+    lines += [(item.time, ledger_line(item.message, item.level, item.time)) for item in ledger]
+    return sorted(lines, key=lambda line: line[0])
+
+
+def event_style(line: str) -> str | None:
+    """How a line of events is drawn; None as usual."""
+    words = line[_CLOCK:]
+    if words.startswith(("error:", "checkpoint refused")):
+        return "red"
+    if words.startswith(("warning:", "cancel requested", "resumed")):
+        return "yellow"
+    return "cyan" if words.startswith("rent:") else None
+
+
+def latest_lines(lines: Sequence[TimedLine], count: int) -> Text:
+    """The last of them, below an empty line."""
+    shown = [line.replace("  ", " ", 1) for _, line in lines[-count:]]
+    return Text("\n" + "\n".join(shown), no_wrap=True, overflow="ellipsis")
+
+
+def pairs_text(pairs: Sequence[tuple[str, str]]) -> Text:
+    """Names and values below each other."""
+    width = max(len(name) for name, _ in pairs) + 2
+    return Text("\n").join(
+        Text.assemble((name.ljust(width), "dim"), value) for name, value in pairs
+    )
