@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from shared.lifecycle import JobStatus
+from shared.manifest import verify
 from tests.end_to_end.rented import Rented, check_invariants, until_final, until_step
 from tests.remote.remote_box import needs_a_box
+from tui.services.controller.fleet import our_machines
+from tui.services.controller.rescue import rescue
 
 pytestmark = needs_a_box
 
@@ -34,3 +39,19 @@ async def test_a_machine_lost_in_mid_run_is_replaced_and_the_job_resumes(user: R
         stored = await session.store.rentals.get("job-two")
         assert stored is not None and stored.rental.interruptions == 1
         await check_invariants(user, session, "job-two")
+
+
+async def test_an_adapter_that_nobody_fetched_is_brought_home_from_its_volume(
+    user: Rented, tmp_path: Path
+) -> None:
+    async with user.controlled() as (session, _):
+        await user.start(session, "job-far", "steps=4", user.request())
+        job = await until_final(session, "job-far")
+        steps: list[str] = []
+
+        provider = session.provider()
+        home = await rescue(session, provider, job, tmp_path, steps.append, poll_s=0.2)
+
+        assert verify(home / "adapter") == verify(user.config.home / "adapters/job-far/adapter")
+        assert [machine.name for machine in await our_machines(session, provider)] == []
+        await check_invariants(user, session, "job-far")

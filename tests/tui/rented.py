@@ -29,7 +29,10 @@ def request(**values: Any) -> MachineRequest:
 
 
 def machine(
-    job_id: str = "job-rent", state: MachineState = MachineState.RENTED, number: int = 1, **values: Any
+    job_id: str = "job-rent",
+    state: MachineState = MachineState.RENTED,
+    number: int = 1,
+    **values: Any,
 ) -> Machine:
     is_rented = state not in (MachineState.INTENDED, MachineState.NEVER)
     usual: dict[str, Any] = {

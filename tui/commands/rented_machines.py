@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from tui.services.controller.fleet import (
 )
 from tui.services.hosts.names import RUNPOD
 from tui.services.session import Session
-from tui.views.rental_lines import FLEET_HEADERS, fleet_row, what_runs_there
+from tui.views.fleet_row import FleetRow, fleet_question, fleet_row
+
+_HEADERS = ["MACHINE", "STATE", "WHAT", "JOB", "$/H", "COST", "SINCE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ def print_fleet(fleet: Fleet) -> None:
     """A table, orphans first; nothing where nothing is rented."""
     now = utc_now()
     if fleet.machines:
-        rows = [list(astuple(fleet_row(machine, now))) for machine in fleet.machines]
-        print_table(FLEET_HEADERS, rows, shrinking="WHAT")
+        rows = [_cells(fleet_row(machine, now)) for machine in fleet.machines]
+        print_table(_HEADERS, rows, shrinking="WHAT")
         print()
     if fleet.trouble:
         say(f"rented machines are as our ledger has them: {fleet.trouble}")
@@ -93,7 +95,7 @@ async def reap_orphans(*, yes: bool) -> int:
             say("no orphans: every rented machine of this store serves a job.")
             return exit_codes.OK
         for orphan in orphans:
-            say(what_runs_there(orphan))
+            say(_told(orphan))
         if not agreed(f"End {many(len(orphans), 'machine')}?", yes=yes):
             say("nothing was ended.")
             return exit_codes.CANCELLED
@@ -112,7 +114,7 @@ async def end_one(typed: str, *, yes: bool) -> int:
     async with open_terminal_session() as session:
         provider = session.provider()
         machine = _called(typed, await our_machines(session, provider))
-        say(what_runs_there(machine))
+        say(_told(machine))
         if not machine.serves and not agreed(f"End {machine.name}?", yes=yes):
             say("nothing was ended.")
             return exit_codes.CANCELLED
@@ -141,6 +143,16 @@ async def rescue_adapter(job_id: str, destination: Path, *, yes: bool) -> int:
     say("the adapter is here, and every hash holds:")
     print(directory)
     return exit_codes.OK
+
+
+def _cells(row: FleetRow) -> list[str]:
+    return [row.name, row.state, row.label, row.job, row.price, row.cost, row.since]
+
+
+def _told(machine: FleetMachine) -> str:
+    """What runs there and what it costs, before it is ended."""
+    _, detail = fleet_question(machine, utc_now())
+    return f"{machine.name}: {detail}"
 
 
 def _called(typed: str, machines: list[FleetMachine]) -> FleetMachine:

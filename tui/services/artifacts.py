@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
-from shared.agent_protocol import ArtifactFile
+from shared.agent_protocol import ArtifactFile, ArtifactList
 from shared.clean_text import clean_line
 from shared.errors import AdapterRejected, IntegrityError, InvalidInput, ProtocolError
 from shared.manifest import (
@@ -23,14 +25,27 @@ from shared.manifest import (
     sync_directory,
     verify,
 )
-from tui.services.agent_client import AgentClient
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here, and the bytes of the whole adapter."""
 
 
+class ArtifactSource(Protocol):
+    """Where an adapter's files are to be had: an agent, or a volume without one."""
+
+    async def artifacts(self, job_id: str) -> ArtifactList:
+        """The files of the committed adapter."""
+        ...
+
+    def download(
+        self, job_id: str, path: str, offset: int
+    ) -> AbstractAsyncContextManager[tuple[int, AsyncIterator[bytes]]]:
+        """The bytes of one file from `offset`: where they really begin, and the chunks."""
+        ...
+
+
 async def fetch_adapter(
-    client: AgentClient,
+    client: ArtifactSource,
     job_id: str,
     destination: Path,
     *,
@@ -71,7 +86,7 @@ class _Download:
 
     def __init__(
         self,
-        client: AgentClient,
+        client: ArtifactSource,
         job_id: str,
         partial: Path,
         files: tuple[ArtifactFile, ...],

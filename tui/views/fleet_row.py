@@ -62,9 +62,13 @@ def fleet_state(machine: FleetMachine) -> str:
 def fleet_question(machine: FleetMachine, now: datetime) -> tuple[str, str]:
     """What is asked before it is ended, and what runs there."""
     row = fleet_row(machine, now)
-    serves = "no open job wants it" if not machine.serves else f"it serves {row.job}"
-    detail = f"{row.label}, {row.state}; {serves}.\n${machine.usd_per_hour:,.2f}/h, {row.cost} so far."
-    return f"End {row.name}?", f"{detail}\nWhat is on its own disk is lost."
+    lines = [
+        f"{row.label}: {row.state}",
+        f"it serves {row.job}" if machine.serves else "no open job wants it",
+        f"{row.price}/h, {row.cost} so far",
+        "What is on its own disk is lost.",
+    ]
+    return f"End {row.name}?", "\n".join(lines)
 
 
 def fleet_summary(machines: list[FleetMachine]) -> str:

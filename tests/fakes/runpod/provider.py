@@ -23,28 +23,11 @@ from tests.fakes.runpod.image import Machine
 from tests.fakes.runpod.placement import Place, check_rules, find_place
 from tests.fakes.runpod.pod import ACTIONS, Pod, make_container
 from tests.fakes.runpod.problem import Refusal
+from tests.fakes.runpod.settings import Settings
 
 _TICK_S = 0.02
 _STOPPED_USD_PER_HOUR = 0.01
 _VOLUME_USD_PER_GB_HOUR = 0.07 / 720
-
-
-@dataclass
-class Settings:
-    """How the provider behaves; a test may change any of it at any time. Delays are real time."""
-
-    provisioning_s: float = 0.05
-    starting_s: float = 0.05
-    restart_after_s: float = 0.3
-    """Until a container whose main process ended is started again."""
-    grace_s: float = 0.5
-    """Between SIGTERM and SIGKILL; five seconds at best in reality."""
-    terminated_stays_listed: bool = False
-    pod_key_may: str = "terminate"
-    """What a pod's own key may do to it: `terminate`, `stop` only, or `nothing`."""
-    quota_per_minute: int | None = None
-    """By the fake's clock; more calls of one key are answered 429."""
-    pull_fails_every_s: float = 0.2
 
 
 @dataclass

@@ -27,8 +27,9 @@ from tests.fakes.runpod.control import CONTROL, command
 from tests.fakes.runpod.faults import Fault
 from tests.fakes.runpod.image import Machine
 from tests.fakes.runpod.problem import Refusal
-from tests.fakes.runpod.provider import Provider, Settings
+from tests.fakes.runpod.provider import Provider
 from tests.fakes.runpod.schema import read_schema
+from tests.fakes.runpod.settings import Settings
 from tests.remote.sshd import fresh_user
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from shared.rental import MachineState, RentalPhase, Wish
-from shared.store.store import Store, open_store
-from tests.tui.console_pilot import ConsolePilot, open_app
+from shared.store.store import Store
+from tests.tui.console_pilot import open_app
 from tests.tui.hostile import HOSTILE, harm_on
 from tests.tui.local_console import Console
 from tests.tui.rented import machine, put

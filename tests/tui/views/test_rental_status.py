@@ -71,4 +71,6 @@ def test_it_is_said_who_controls() -> None:
     lease = Lease("x", "serve on box (pid 7)", SOON)
     assert control_words(lease, True, BEGIN) == "this console controls"
     assert control_words(lease, False, BEGIN) == "controlled by serve on box (pid 7): watching"
-    assert control_words(lease, False, SOON) == control_words(None, False, SOON) == "nobody controls"
+    assert (
+        control_words(lease, False, SOON) == control_words(None, False, SOON) == "nobody controls"
+    )

@@ -33,7 +33,7 @@ from tui.services.controller.provisioning import run_directory
 from tui.services.controller.work import Overtaken, Work
 from tui.services.hosts.rented import base_on
 from tui.services.jobs import find_training_file
-from tui.services.providers.provider import RentedMachine
+from tui.services.providers.provider import Provider, RentedMachine
 from tui.services.providers.runpod.host_keys_in_log import host_key_fingerprints
 from tui.services.ssh.machine_files import MachineFiles
 
@@ -188,31 +188,41 @@ async def _fingerprint(work: Work, machine: Machine) -> str | None:
     if work.stored.answer.startswith("SHA256:"):
         return work.stored.answer
     assert machine.machine_id is not None
-    lines: list[str] = []
     try:
-        async with (
-            asyncio.timeout(_LOG_TIMEOUT_S),
-            aclosing(work.office.provider.log_lines(machine.machine_id)) as log,
-        ):
-            async for line in log:
-                lines.append(line)
-                if _KEY_TYPES[0] in host_key_fingerprints(lines):
-                    break
-    except TimeoutError:
-        pass
+        found = await fingerprint_in(work.office.provider, machine.machine_id)
     except ProviderError as error:
         await work.stay(f"its log cannot be read: {error}")
         return None
-    found = host_key_fingerprints(lines)
-    for key_type in _KEY_TYPES:
-        if key_type in found:
-            return found[key_type]
+    if found is not None:
+        return found
     await work.stay(
         "its log names no host key yet",
         question=f"The log of {machine.name} names no host key. Compare it in the provider's "
         "console, then answer with its fingerprint, SHA256:...",
     )
     return None
+
+
+async def fingerprint_in(provider: Provider, machine_id: str) -> str | None:
+    """The host key that the machine's log names; None while it names none.
+
+    Raises:
+        ProviderError: the log cannot be read.
+    """
+    lines: list[str] = []
+    try:
+        async with (
+            asyncio.timeout(_LOG_TIMEOUT_S),
+            aclosing(provider.log_lines(machine_id)) as log,
+        ):
+            async for line in log:
+                lines.append(line)
+                if _KEY_TYPES[0] in host_key_fingerprints(lines):
+                    break
+    except TimeoutError:
+        pass  # A log goes on for ever.
+    found = host_key_fingerprints(lines)
+    return next((found[key_type] for key_type in _KEY_TYPES if key_type in found), None)
 
 
 async def _ask_machine(work: Work) -> machine_check.MachineReport:

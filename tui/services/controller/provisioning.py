@@ -180,21 +180,26 @@ def _order(work: Work, machine: Machine, candidate: Candidate, public_key: str) 
         lifetime_s=int(request.max_duration_hours * 3600) + settings.lifetime_margin_s,
         tick_s=settings.dead_man_tick_s,
     )
-    env = {"PUBLIC_KEY": public_key}
-    if os.environ.get(_BASE_URL):
-        env[_BASE_URL] = os.environ[_BASE_URL]
     return MachineOrder(
         name=machine.name,
         candidate=candidate,
         image=request.image,
         command=render_start_command(start),
-        env=env,
+        env=start_environment(public_key),
         container_disk_gb=request.container_disk_gb,
         min_cuda=request.min_cuda,
         network_volume_id=request.network_volume_id,
         mount_path=request.mount_path,
         data_center=candidate.data_center,
     )
+
+
+def start_environment(public_key: str) -> dict[str, str]:
+    """What a machine's container is given; the provider shows it to whoever sees the account."""
+    environment = {"PUBLIC_KEY": public_key}
+    if os.environ.get(_BASE_URL):
+        environment[_BASE_URL] = os.environ[_BASE_URL]
+    return environment
 
 
 def run_directory(machine_name: str) -> str:

@@ -17,6 +17,7 @@ from tui.services.ssh.failures import translated
 from tui.services.ssh.shell import Finished
 
 _LAST_LINES = 20
+_READ_BYTES = 1 << 20
 
 
 class SshShell:
@@ -87,6 +88,23 @@ class SshShell:
                     with suppress(asyncssh.Error, OSError):
                         await sftp.remove(part)
                     raise
+
+    async def read(self, path: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """The bytes of a file over there from `offset`, in pieces.
+
+        Raises:
+            HostUnreachable: the connection is lost; SshRefused: the file cannot be read.
+        """
+        connection = await self._connection()
+        with translated(self._label):
+            async with (
+                connection.start_sftp_client() as sftp,
+                sftp.open(path, "rb") as file,
+            ):
+                await file.seek(offset)
+                while chunk := await file.read(_READ_BYTES):
+                    assert isinstance(chunk, bytes), "the file is open in binary mode"
+                    yield chunk
 
     def _status(self, done: asyncssh.SSHCompletedProcess) -> int:
         """How it ended; asyncssh says nothing at all where the connection broke meanwhile."""

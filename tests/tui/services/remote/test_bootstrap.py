@@ -34,9 +34,8 @@ def other_version(payload: Payload, *, protocol: int | None = None) -> Payload:
     files = {**payload.files, "shared/other_version.py": b""}
     if protocol is not None:
         name = "shared/agent_protocol.py"
-        files[name] = files[name].replace(
-            f"PROTOCOL_VERSION = {PROTOCOL_VERSION}".encode(), f"PROTOCOL_VERSION = {protocol}".encode()
-        )
+        ours = f"PROTOCOL_VERSION = {PROTOCOL_VERSION}"
+        files[name] = files[name].replace(ours.encode(), f"PROTOCOL_VERSION = {protocol}".encode())
         assert files[name] != payload.files[name]
     return Payload(files)
 

@@ -117,6 +117,7 @@ async def test_offers_tell_price_and_stock_of_each_place_by_one_call_a_cloud(
     fake: FakeRunpod, provider: RunpodProvider
 ) -> None:
     fake.catalogue.set_stock(2, "NVIDIA H100 PCIe", "US-KS-2", "SECURE")
+    fake.catalogue.set_stock(1, "NVIDIA H100 PCIe", "EU-RO-1")
     before = len(fake.requests)
 
     offers = await provider.offers(["h100 pcie"], 2, [Cloud.SECURE, Cloud.COMMUNITY])
@@ -127,6 +128,7 @@ async def test_offers_tell_price_and_stock_of_each_place_by_one_call_a_cloud(
     )
     assert (kansas.usd_per_hour, kansas.stock) == (4.78, Stock.LOW)
     assert {each.usd_per_hour for each in offers if each.cloud is Cloud.COMMUNITY} == {3.98}
+    assert "EU-RO-1" not in {each.data_center for each in offers}, "one is not two"
 
 
 async def test_what_is_sold_out_is_still_offered(
@@ -137,6 +139,15 @@ async def test_what_is_sold_out_is_still_offered(
     [offer] = await provider.offers(["H100_NVL"], 1, [Cloud.SECURE])
 
     assert (offer.stock, offer.usd_per_hour) == (Stock.NONE, 2.79)
+
+
+async def test_each_cloud_has_its_own_stock(fake: FakeRunpod, provider: RunpodProvider) -> None:
+    fake.catalogue.set_stock(0, cloud="COMMUNITY")
+
+    offers = await provider.offers(["H100_SXM"], 1, [Cloud.SECURE, Cloud.COMMUNITY])
+
+    assert {each.cloud for each in offers if each.stock is not Stock.NONE} == {Cloud.SECURE}
+    assert {each.cloud for each in offers if each.stock is Stock.NONE} == {Cloud.COMMUNITY}
 
 
 async def test_an_unknown_gpu_is_refused_before_anything_is_asked(
@@ -321,6 +332,9 @@ async def test_a_volume_is_made_where_it_is_asked_for_and_has_its_price(
 
     assert (made.size_gb, made.data_center, made.usd_per_month) == (1100, "US-KS-2", 75.0)
     assert await provider.volumes() == [made]
+    # Of the kind whose price is published: left to the provider, it may be a dearer one.
+    [asked] = fake.calls("POST", "network-volumes")
+    assert asked.body["type"] == "STANDARD"
 
 
 @pytest.mark.parametrize(
