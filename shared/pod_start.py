@@ -21,6 +21,7 @@ import base64
 import json
 import shlex
 from dataclasses import dataclass
+from posixpath import relpath
 
 RUNPOD_API = "https://api.runpod.io"
 """Where the pod ends itself unless its environment names another place."""
@@ -52,6 +53,9 @@ class PodStart:
     """Between two looks."""
     pause_s: float = 30.0
     """Between two tries to end the pod."""
+    shared: str | None = None
+    """Where code, environments and base models lie for all jobs of a volume; None: in the base. A
+    volume that serves several jobs needs a base for each, since the fence is the base's."""
 
 
 def render_start_command(start: PodStart) -> str:
@@ -74,6 +78,10 @@ def render_start_script(start: PodStart) -> str:
         "run": start.run_directory,
         "image_start": start.start_script,
         "machine": machine,
+        "base": start.base,
+        "shared": "" if start.shared is None else start.shared,
+        # Relative: another machine may have the volume at another place.
+        "to_shared": "" if start.shared is None else relpath(start.shared, start.base),
         "silence_limit_ms": str(1000 * start.silence_limit_s),
         "lifetime": str(start.lifetime_s),
         "tick": f"{start.tick_s:g}",
@@ -153,6 +161,13 @@ dead_man() {
     if [ $(($(uptime_s) - began)) -ge "$lifetime" ]; then end_pod "it has run for $lifetime s"; fi
   done
 }
+share_parts() {
+  local part
+  for part in code env trainer-env pip hub; do mkdir -p "$shared/$part"; done
+  for part in code env trainer-env pip hub install.lock; do
+    [ -L "$base/$part" ] || ln -s "$to_shared/$part" "$base/$part" || say "cannot link $base/$part"
+  done
+}
 known_rental() { sed -n 's/.*"rental": *\([0-9][0-9]*\).*/\1/p' "$root/machine.json" 2> /dev/null; }
 replace() { printf '%s\n' "$2" > "$1.$rental.partial" && mv -f "$1.$rental.partial" "$1"; }
 keep_fence() {
@@ -194,6 +209,7 @@ replace "$run/began" "$(uptime_s)"
 [ -n "$id" ] && [ -n "$key" ] || say 'without RUNPOD_POD_ID and RUNPOD_API_KEY it cannot end itself'
 dead_man &
 mkdir -p "$root" || say "cannot make $root"
+if [ -n "$shared" ]; then share_parts; fi
 remember_beginning
 keep_fence
 keeper &

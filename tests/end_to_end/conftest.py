@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.rented import Rented, make_template, rented
+from tests.fakes.runpod.provider import Settings
 from tests.fakes.runpod.server import FakeRunpod, fake_runpod
 
 
@@ -34,7 +35,19 @@ def user(rented_template: tuple[FakeRunpod, Path], tmp_path: Path) -> Iterator[R
     fake.faults.clear()
     fake.restore_key()
     fake.set_balance(1000.0)
+    for name, value in vars(Settings()).items():
+        setattr(fake.settings, name, value)
     with rented(tmp_path / "user", fake, template) as made:
         yield made
     for pod in fake.pods:
         fake.act(pod, "terminate")
+
+
+@pytest.fixture
+def on_paper(tmp_path: Path) -> Iterator[Rented]:
+    """A user of a provider whose pods are records: they come up, and nothing runs on them."""
+    with (
+        fake_runpod(processes=False) as fake,
+        rented(tmp_path / "user", fake, tmp_path / "no-template") as made,
+    ):
+        yield made

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from agent.run_directory import AgentRoot
 from shared.dataset.report import DatasetReport
-from shared.events import Metrics
+from shared.events import Event, Metrics, decode_journal_records
 from shared.job_spec import DatasetReference, JobSpec
 from shared.lifecycle import JobStatus
-from shared.machine_request import Candidate, Cloud, MachineRequest, Stock
+from shared.machine_request import Candidate, MachineRequest, Stock
 from shared.manifest import verify
-from shared.rental import MachineState, RentalPhase
+from shared.rental import Machine, MachineState, RentalPhase
 from shared.store.rentals import StoredRental
 from shared.store.stored import StoredJob
 from tests.fakes.runpod.server import FakeRunpod
@@ -35,7 +36,7 @@ from tui.services.controller.controller import Controller, controlling
 from tui.services.controller.machine_names import mark_prefix
 from tui.services.controller.settings import ControllerSettings
 from tui.services.dataset_check import CheckSettings, check_training_file
-from tui.services.rented_jobs import start_rented_job
+from tui.services.rented_jobs import cancel_rented_job, start_rented_job
 from tui.services.session import Session, open_session
 
 H100 = "NVIDIA H100 PCIe"
@@ -84,21 +85,25 @@ class Rented:
         """An H100 PCIe on a new volume, unless it says otherwise."""
         if "network_volume_id" not in changes:
             changes["network_volume_id"] = self.volume()
-        candidate = Candidate(
-            gpu_type="H100_PCIE",
-            cloud=Cloud.SECURE,
-            data_center="US-KS-2",
-            usd_per_hour=self.price(),
-            stock=Stock.HIGH,
-        )
         values: dict[str, Any] = {
-            "candidates": (candidate,),
+            "candidates": (self.candidate(),),
             "start_script": str(self.fake.start_script),
             "mount_path": str(self.fake.mount_path),
             "budget_usd": 50.0,
             **changes,
         }
         return MachineRequest(**values)
+
+    def candidate(self, gpu_type: str = "H100_PCIE", **changes: Any) -> Candidate:
+        """In the volume's data centre, at the catalogue's price, unless it says otherwise."""
+        gpu_id = {"H100_PCIE": H100, "H100_SXM": "NVIDIA H100 80GB HBM3"}[gpu_type]
+        values: dict[str, Any] = {
+            "data_center": "US-KS-2",
+            "usd_per_hour": self.price(gpu_id),
+            "stock": Stock.HIGH,
+            **changes,
+        }
+        return Candidate(gpu_type=gpu_type, **values)
 
     def price(self, gpu_id: str = H100) -> float:
         """By the catalogue, in the secure cloud."""
@@ -194,6 +199,34 @@ async def until_step(session: Session, job_id: str, step: int, timeout_s: float 
         await until(is_there, timeout_s)
     except TimeoutError:
         raise AssertionError(await story(session, job_id)) from None
+
+
+async def until_machine(
+    session: Session, job_id: str, state: MachineState, *, number: int = 1, timeout_s: float = 40.0
+) -> Machine:
+    """Wait until the ledger says so of the job's machine of this number."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                for machine in await session.store.rentals.machines(job_id):
+                    if (machine.number, machine.state) == (number, state):
+                        return machine
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(await story(session, job_id)) from None
+
+
+async def called_off(session: Session, job_id: str, timeout_s: float = 40.0) -> StoredJob:
+    """The job at its end, after the user has cancelled it."""
+    await cancel_rented_job(session, await session.store.get_job(job_id), "enough")
+    return await until_final(session, job_id, timeout_s)
+
+
+def events_on_volume(rented: Rented, volume_id: str, job_id: str, attempt: int = 1) -> list[Event]:
+    """What the agent has written in the job's journal there, whoever has seen it."""
+    base = rented.fake.volume_directory(volume_id) / "brightrun"
+    journal = AgentRoot(base / "agent").job(job_id).attempt(attempt).journal_path
+    return [record.event for record in decode_journal_records(journal.read_bytes())]
 
 
 async def story(session: Session, job_id: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,6 +88,7 @@ class Box:
                 return seen[-1] == fingerprint
 
         direct = self.shown()["ssh"]["direct"]  # type: ignore[index]
+        until(lambda: answers(direct["port"]))
         async with asyncssh.connect(
             direct["host"],
             direct["port"],
@@ -99,6 +102,12 @@ class Box:
             result = await connection.run(command, check=True)
         assert seen == [fingerprint]
         return str(result.stdout)
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 async def test_the_pods_key_logs_in_to_the_host_key_of_the_log(

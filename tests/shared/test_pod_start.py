@@ -21,7 +21,7 @@ from shared.pod_start import PodStart, render_start_command, render_start_script
 from tests.fakes.pod_api import PodApi, serve_pod_api
 
 COMMANDS = frozenset(
-    ("bash", "sed", "mkdir", "base64", "stat", "sleep", "cat", "mv", "rm", "tr", "grep")
+    ("bash", "ln", "sed", "mkdir", "base64", "stat", "sleep", "cat", "mv", "rm", "tr", "grep")
 ) | {"curl", "python3"}
 KEY = 'rpa_canary"\\key'
 
@@ -166,6 +166,23 @@ def test_one_that_is_taken_over_from_while_it_runs_ends(container: Container, ap
     until((container.root / "machine.json").exists)
     (container.root / "machine.json").write_text('{"rental": 3}')
     until(lambda: api.asked[:1] == ["DELETE /v2/pods/pod1"])
+
+
+def test_jobs_of_one_volume_have_a_fence_each_and_share_what_is_large(
+    container: Container, api: PodApi
+) -> None:
+    volume = container.path / "volume"
+    for job, rental in (("job-one", 3), ("job-two", 1)):
+        base = volume / "jobs" / job
+        container.run(rental=rental, base=str(base), shared=str(volume))
+        until((base / "agent" / "machine.json").exists)
+    (volume / "hub" / "weights").write_text("141 GB")
+    assert (volume / "jobs" / "job-two" / "hub" / "weights").read_text() == "141 GB"
+    (volume / "jobs" / "job-one" / "install.lock").touch()
+    assert (volume / "install.lock").is_file()
+    moved = volume.rename(container.path / "mounted elsewhere")
+    assert (moved / "jobs" / "job-one" / "hub" / "weights").is_file()
+    assert api.requests == []
 
 
 def test_silence_ends_the_pod_with_its_own_key(container: Container, api: PodApi) -> None:

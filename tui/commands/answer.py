@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from shared.errors import InvalidInput
 from tui import exit_codes
-from tui.commands.output import say
-from tui.commands.rental_progress import WHO_GOES_ON
+from tui.commands.rental_progress import say_who_acts
 from tui.commands.terminal_session import open_terminal_session
 from tui.services.rented_jobs import GO_ON, STOP, answer_question, request_of
 
@@ -26,5 +25,5 @@ async def answer_job(job_id: str, typed: str) -> int:
             told = f" It asks: {question}" if question else ""
             raise InvalidInput(f'{typed!r} is no answer; there are "{GO_ON}" and "{STOP}".{told}')
         await answer_question(session, job, answer)
-    say(f"{job.job_id}: answered. {WHO_GOES_ON}")
+        await say_who_acts(session.store, f"{job.job_id}: answered.")
     return exit_codes.OK

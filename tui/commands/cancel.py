@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tui import exit_codes
 from tui.commands.output import say
+from tui.commands.rental_progress import say_who_acts
 from tui.commands.terminal_session import open_terminal_session
 from tui.services import jobs
 
@@ -16,6 +17,8 @@ async def cancel_job(job_id: str, reason: str) -> int:
             say(f"{job.job_id} is {job.status} already.")
             return exit_codes.OK
         job = await jobs.cancel_job(session, job, reason)
+        if job.state.rented and not job.status.is_final:
+            await say_who_acts(session.store)
     if job.status.is_final:
         say(f"{job.job_id} {job.status}.")
     else:

@@ -19,7 +19,7 @@ from shared.store.stored import StoredJob
 from tui import exit_codes
 from tui.commands.consent import agreed, require_asker
 from tui.commands.output import print_json, print_pairs, print_table, say, say_line
-from tui.commands.rental_progress import WHO_GOES_ON, follow_to_running
+from tui.commands.rental_progress import follow_to_running, say_who_acts
 from tui.commands.watch import watch_in
 from tui.services.dataset_check import CheckedFile
 from tui.services.hosts.names import RUNPOD
@@ -73,12 +73,7 @@ async def start_rented(
     session: Session, job: CheckedJob, options: RentOptions, *, as_json: bool, watch: bool
 ) -> int:
     """Plan, show, ask, write down, and follow until the job runs; then watch, if asked for."""
-    provider = session.provider()
-    work = await asyncio.to_thread(_work_of, job)
-    plan = await plan_rent(provider, options.wanted, work)
-    _print_review(plan, as_json=as_json)
-    plan.require_stock()
-    request = await _agreed_request(provider, plan, yes=options.yes)
+    request = await _request(session, job, options, as_json=as_json)
     if request is None:
         say("nothing was rented.")
         return exit_codes.CANCELLED
@@ -86,6 +81,20 @@ async def start_rented(
     started, is_new = await start_rented_job(session, job.path, job.spec, report, request)
     _say_written(started, is_new=is_new, as_json=as_json)
     return await _see_to_it(session, started, watch=watch, as_json=as_json)
+
+
+async def _request(
+    session: Session, job: CheckedJob, options: RentOptions, *, as_json: bool
+) -> MachineRequest | None:
+    """What is agreed, now or when the same job was started before; None for a no."""
+    if (before := await session.store.rentals.get(job.spec.job_id)) is not None:
+        return before.request
+    provider = session.provider()
+    work = await asyncio.to_thread(_work_of, job)
+    plan = await plan_rent(provider, options.wanted, work)
+    _print_review(plan, as_json=as_json)
+    plan.require_stock()
+    return await _agreed_request(provider, plan, yes=options.yes)
 
 
 def _work_of(job: CheckedJob) -> TrainingWork:
@@ -152,19 +161,20 @@ async def _see_to_it(session: Session, job: StoredJob, *, watch: bool, as_json: 
     """Control, or watch another control, until the job runs on its machine."""
     from tui.services.controller.controller import controlling
 
+    job_id = job.job_id
     try:
         async with controlling(session, kind="command") as controller:
-            sight = await follow_to_running(session.store, job.job_id, controller)
+            await follow_to_running(session.store, job_id, controller)
             if watch:
-                return await watch_in(session, job.job_id, as_json=as_json)
+                return await watch_in(session, job_id, as_json=as_json)
     except asyncio.CancelledError:
-        say(f"{job.job_id} stays as it is. {WHO_GOES_ON}")
+        await say_who_acts(session.store, f"{job_id} stays as it is.")
         raise
-    job = await session.store.get_job(job.job_id)
+    job = await session.store.get_job(job_id)
     if job.status.is_final:
-        say(f"{job.job_id} {job.status}: {job.error_message or sight.rental.outcome_detail}")
+        say(f"{job_id} {job.status}: {job.error_message or 'done'}")
         return exit_codes.of_status(job.status)
-    say(f"{job.job_id} runs on its machine. {WHO_GOES_ON}")
+    await say_who_acts(session.store, f"{job_id} runs on its machine.")
     if not as_json:
-        say_line(f"  brightrun watch {job.job_id}\n  brightrun show {job.job_id}")
+        say_line(f"  brightrun watch {job_id}\n  brightrun show {job_id}")
     return exit_codes.OK

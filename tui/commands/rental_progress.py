@@ -6,20 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from shared.clean_text import clean_line
+from shared.events import utc_now
 from shared.number_text import clock
 from shared.rental import RentalPhase
 from shared.store.store import Store
 from tui.commands.output import say
 from tui.services.rental_watch import RentalSight, RentalWatch
+from tui.views.rental_lines import leader_words
 
 if TYPE_CHECKING:
     from tui.services.controller.controller import Controller
 
-WHO_GOES_ON = (
-    "The console (`brightrun`) or `brightrun serve` goes on with it, brings the adapter home and "
-    "ends the machine. Until one of them runs, nobody rents or ends anything; a machine that "
-    "is there keeps to the job's budget and hours by itself."
-)
 _POLL_S = 0.5
 
 
@@ -73,3 +70,8 @@ async def follow_to_running(store: Store, job_id: str, controller: Controller) -
         await asyncio.gather(following, return_exceptions=True)
     assert progress.latest is not None
     return progress.latest
+
+
+async def say_who_acts(store: Store, before: str = "") -> None:
+    """Who goes on with rented jobs, and what to start where nobody does."""
+    say(f"{before} {leader_words(await store.rentals.lease(), utc_now())}".lstrip())

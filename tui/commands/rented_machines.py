@@ -114,10 +114,11 @@ async def end_one(typed: str, *, yes: bool) -> int:
     async with open_terminal_session() as session:
         provider = session.provider()
         machine = _called(typed, await our_machines(session, provider))
-        say(_told(machine))
-        if not machine.serves and not agreed(f"End {machine.name}?", yes=yes):
-            say("nothing was ended.")
-            return exit_codes.CANCELLED
+        if not machine.serves:  # Ending one that serves a job is refused below.
+            say(_told(machine))
+            if not agreed(f"End {machine.name}?", yes=yes):
+                say("nothing was ended.")
+                return exit_codes.CANCELLED
         with shown_steps(RUNPOD) as on_step:
             await end_machine(session, provider, machine, on_step)
     say(f"{machine.name} is gone.")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from shared.job_options import changed_settings, parse_setting, read_settings
 from tui import exit_codes
-from tui.commands.output import say, say_line
+from tui.commands.output import say_line
 from tui.commands.rent_again import agreed_to_rent_again
-from tui.commands.rental_progress import WHO_GOES_ON
+from tui.commands.rental_progress import say_who_acts
 from tui.commands.steps import shown_steps
 from tui.commands.terminal_session import open_terminal_session
 from tui.services.resumption import resume_job as start_resumption
@@ -40,6 +40,8 @@ async def resume_job(job_id: str, options: ResumeOptions) -> int:
             return exit_codes.CANCELLED
         with shown_steps(job.host) as on_step:
             again = await start_resumption(session, job, typed, on_step, options.budget_usd)
+        if again.state.rented:
+            await say_who_acts(session.store)
     begins_at = again.spec.resume_from
     assert begins_at is not None
     say_line(
@@ -49,6 +51,4 @@ async def resume_job(job_id: str, options: ResumeOptions) -> int:
         if name != "resume_from":
             say_line(f"  {name}: {before} -> {after}")
     say_line(f"  brightrun watch {again.job_id}")
-    if again.state.rented:
-        say(WHO_GOES_ON)
     return exit_codes.OK

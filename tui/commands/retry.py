@@ -9,9 +9,9 @@ from shared.errors import InvalidInput
 from shared.job_options import changed_settings, parse_setting, read_settings
 from shared.store.stored import StoredJob
 from tui import exit_codes
-from tui.commands.output import say, say_line
+from tui.commands.output import say_line
 from tui.commands.rent_again import agreed_to_rent_again
-from tui.commands.rental_progress import WHO_GOES_ON
+from tui.commands.rental_progress import say_who_acts
 from tui.commands.steps import shown_steps
 from tui.commands.terminal_session import open_terminal_session
 from tui.services import jobs
@@ -48,12 +48,12 @@ async def retry_job(job_id: str, options: RetryOptions) -> int:
             return exit_codes.CANCELLED
         with shown_steps(job.host) as on_step:
             again = await jobs.retry_job(session, job, on_step, changes, options.budget_usd)
+        if again.state.rented:
+            await say_who_acts(session.store)
     say_line(f"{again.job_id} started, a retry of {job.job_id}.")
     for name, before, after in changed_settings(job.spec, again.spec):
         say_line(f"  {name}: {before} -> {after}")
     say_line(f"  brightrun watch {again.job_id}")
-    if again.state.rented:
-        say(WHO_GOES_ON)
     return exit_codes.OK
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from shared.events import utc_now
 from shared.number_text import clock
-from shared.rental import PHASES, Machine, Rental
+from shared.rental import PHASES, Lease, Machine
 from shared.store.store import Store
 from tui.commands.output import print_pairs, say_line
 from tui.services.rental_watch import RentalSight
@@ -16,22 +17,31 @@ from tui.views.rental_status import deadline
 _LEDGER_SHOWN = 12
 
 
-async def rental_of(store: Store, job_id: str) -> RentalSight | None:
+@dataclass(frozen=True, slots=True)
+class ShownRental:
+    """A rented job as of now, and who led last."""
+
+    sight: RentalSight
+    lease: Lease | None
+
+
+async def rental_of(store: Store, job_id: str) -> ShownRental | None:
     """None for a job for which nothing is rented."""
     stored = await store.rentals.get(job_id)
     if stored is None:
         return None
     machines = tuple(await store.rentals.machines(job_id))
-    return RentalSight(stored, machines, tuple(await store.rentals.ledger(job_id)))
+    ledger = tuple(await store.rentals.ledger(job_id))
+    return ShownRental(RentalSight(stored, machines, ledger), await store.rentals.lease())
 
 
-def print_rental(sight: RentalSight | None) -> None:
+def print_rental(shown: ShownRental | None) -> None:
     """Phase, money, machines, and the end of the controller's ledger."""
-    if sight is None:
+    if shown is None:
         return
-    now = utc_now()
+    sight, now = shown.sight, utc_now()
     say_line("")
-    print_pairs(rental_pairs(sight, now))
+    print_pairs(rental_pairs(sight, shown.lease, now))
     for machine in sight.machines:
         say_line(machine_line(machine, now))
     if sight.rental.question:
@@ -41,16 +51,18 @@ def print_rental(sight: RentalSight | None) -> None:
         say_line(f"{clock(entry.time)}  {entry.message}")
 
 
-def rental_dict(sight: RentalSight | None) -> dict[str, Any] | None:
+def rental_dict(shown: ShownRental | None) -> dict[str, Any] | None:
     """For --json."""
-    if sight is None:
+    if shown is None:
         return None
-    now, at = utc_now(), deadline(sight)
-    rental: Rental = sight.rental
+    sight, lease, now = shown.sight, shown.lease, utc_now()
+    rental, at = sight.rental, deadline(sight)
+    leads = lease is not None and lease.expires_at > now
     return {
         **rental.model_dump(mode="json"),
         "owner": PHASES[rental.phase].owner,
         "deadline": None if at is None else at.isoformat(),
+        "controlled_by": lease.label if lease is not None and leads else None,
         "wish": sight.stored.wish.value,
         "answer": sight.stored.answer,
         "cost_usd": sight.cost_usd(now),

@@ -111,6 +111,7 @@ class JobScreenBase(ConsoleScreen[None]):
         from tui.screens.retry import RetryScreen
         from tui.screens.steps import StepsScreen
         from tui.services import jobs
+        from tui.services.hosts.names import shown_host
         from tui.services.ssh.asker import asking
         from tui.services.suggestions import changes_of, suggestions_for
         from tui.views.job_draft import JobDraft
@@ -131,7 +132,7 @@ class JobScreenBase(ConsoleScreen[None]):
         except BrightRunError as error:
             self.complain(error)
             return
-        steps = StepsScreen(f"Starting “{job.spec.name}” again on {job.host}")
+        steps = StepsScreen(f"Starting “{job.spec.name}” again on {shown_host(job.host)}")
         await self.app.push_screen(steps)
         try:
             with asking():

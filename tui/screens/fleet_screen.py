@@ -127,7 +127,7 @@ class FleetScreenBase(ConsoleScreen[None]):
             await self._see_it_end([machine])
 
     async def _cancel_instead(self, machine: FleetMachine, question: str, detail: str) -> None:
-        """A machine at work is ended in good order: the job is cancelled, the controller ends it."""
+        """A machine at work is ended in good order: its job is cancelled; the controller acts."""
         from tui.services.rented_jobs import cancel_rented_job
 
         assert machine.job is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from textual import on, work
@@ -16,22 +16,41 @@ from textual.widget import Widget
 
 from shared.clean_text import clean_line
 from shared.errors import BrightRunError, InvalidInput, StoreError
+from shared.number_text import usd
+from tui.screens.confirm import ConfirmScreen
 from tui.screens.console_screen import ConsoleScreen
+from tui.screens.rent import Chosen, RentScreen
 from tui.screens.review import ReviewScreen
 from tui.services.dataset_registry import change_since_check
+from tui.services.hosts.names import RUNPOD
 from tui.services.job_starter import JobStarter
 from tui.services.memory_check import known_facts, require_room
-from tui.services.model_shapes import model_shape
+from tui.services.model_shapes import FoundShape, model_shape
 from tui.services.preview import Prepared, Preview, Previewer
+from tui.services.rent_options import TrainingWork
+from tui.services.rent_plan import RentPlan
 from tui.services.session import Session
 from tui.services.speed import known_speed
 from tui.services.ssh.asker import asking
 from tui.views.job_draft import JobDraft
 from tui.views.job_review import review_lines
 from tui.views.job_summary import Counted, blockers
+from tui.views.rent_draft import RentDraft
+from tui.views.rent_lines import agreement_lines, volume_question
 
 _READING = "reading and hashing the training file …"
 _STARTING = "starting …"
+
+
+@dataclass(frozen=True)
+class _Launch:
+    """What was reviewed."""
+
+    prepared: Prepared
+    host: str
+    retry_of: str | None
+    rent: RentPlan | None
+    """None where nothing is rented."""
 
 
 class LaunchScreen(ConsoleScreen[str | None]):
@@ -67,6 +86,8 @@ class LaunchScreen(ConsoleScreen[str | None]):
         self.session = session
         self.previewer = Previewer()
         self._starter = JobStarter(session)
+        self._rent_draft: RentDraft | None = None
+        """What was typed about the machine, for the next time it is asked for."""
         self._busy = ""
         """What is being done about the start; empty while the form can be used."""
         self._step = ""
@@ -150,6 +171,8 @@ class LaunchScreen(ConsoleScreen[str | None]):
             )
             counted = await self.counted(draft, preview)
             require_room(counted.memory)
+            if draft.host_name == RUNPOD:
+                counted = replace(counted, shape=await _shape_for_rent(prepared))
         except BrightRunError as error:
             self.post_message(self.Refused(error))
         else:
@@ -166,30 +189,59 @@ class LaunchScreen(ConsoleScreen[str | None]):
             self.show_reasons()
             self.complain(InvalidInput(self._error))
             return
-        host = counted.draft.host_name
-        again = counted.draft.retry_of
-        lines = review_lines(
-            message.prepared, host, counted.speed, counted.change, again, counted.memory
-        )
-        answer = partial(self._on_reviewed, message.prepared, host, again)
-        self.app.push_screen(ReviewScreen(lines), answer)
+        if counted.draft.host_name != RUNPOD:
+            self._review(message, None)
+            return
+        assert counted.shape is not None
+        wanted = TrainingWork(message.prepared.spec, counted.shape, message.prepared.plan)
+        chosen = partial(self._on_rent_chosen, message)
+        self.app.push_screen(RentScreen(self.session, wanted, self._rent_draft), chosen)
 
-    def _on_reviewed(
-        self, prepared: Prepared, host: str, retry_of: str | None, is_wanted: bool | None
-    ) -> None:
-        if not is_wanted:
+    def _on_rent_chosen(self, message: ReadyForReview, chosen: Chosen | None) -> None:
+        if chosen is None:
             self._set_busy("")
             return
-        self._set_busy(_STARTING)
-        self._start(prepared, host, retry_of)
+        self._rent_draft = chosen.draft
+        self._review(message, chosen.plan)
+
+    def _review(self, message: ReadyForReview, rent: RentPlan | None) -> None:
+        prepared, counted = message.prepared, message.counted
+        draft = counted.draft
+        lines = review_lines(
+            prepared, draft.host_name, counted.speed, counted.change, draft.retry_of, counted.memory
+        )
+        question = "Start this job?"
+        if rent is not None:
+            lines = [*agreement_lines(rent), *(line for line in lines if line.name != "cost")]
+            question = f"Rent a machine for up to {usd(rent.wanted.budget_usd or 0)} and start?"
+        launch = _Launch(prepared, draft.host_name, draft.retry_of, rent)
+        self.app.push_screen(ReviewScreen(lines, question), partial(self._on_reviewed, launch))
+
+    def _on_reviewed(self, launch: _Launch, is_wanted: bool | None) -> None:
+        if not is_wanted:
+            self._set_busy("")
+        elif launch.rent is not None and launch.rent.new_volume is not None:
+            asked, detail = volume_question(launch.rent)
+            question = ConfirmScreen(asked, detail, yes="Make it and rent", no="Back", danger=True)
+            self.app.push_screen(question, partial(self._on_volume_agreed, launch))
+        else:
+            self._set_busy(_STARTING)
+            self._start(launch)
+
+    def _on_volume_agreed(self, launch: _Launch, is_sure: bool | None) -> None:
+        self._set_busy(_STARTING if is_sure else "")
+        if is_sure:
+            self._start(launch)
 
     @work(group="start", exclusive=True)
-    async def _start(self, prepared: Prepared, host: str, retry_of: str | None) -> None:
+    async def _start(self, launch: _Launch) -> None:
+        prepared, again, tell = launch.prepared, launch.retry_of, self._tell_step
         try:
             with asking():
-                job_id = await self._starter.start(
-                    prepared, host, self._tell_step, retry_of=retry_of
-                )
+                if launch.rent is not None:
+                    job_id = await self._starter.rent(prepared, launch.rent, tell, retry_of=again)
+                else:
+                    job_id = await self._starter.start(prepared, launch.host, tell, retry_of=again)
         except BrightRunError as error:
             self.post_message(self.Refused(error))
         else:
@@ -211,3 +263,10 @@ class LaunchScreen(ConsoleScreen[str | None]):
     @on(Started)
     def _on_started(self, message: Started) -> None:
         self.dismiss(message.job_id)
+
+
+async def _shape_for_rent(prepared: Prepared) -> FoundShape:
+    """Of the base model; fetched where it is not here, since prices hang on it."""
+    spec = prepared.spec
+    model, revision = spec.base_model, spec.base_model_revision
+    return await asyncio.to_thread(model_shape, model, revision, RUNPOD, may_fetch=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
+from rich.table import Table
+from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -29,10 +31,10 @@ from tui.views.rent_choice import RentChoice
 from tui.views.rent_draft import RentDraft
 from tui.views.rent_lines import NOTHING_CHOSEN, estimate_lines
 from tui.widgets.candidate_table import CandidateTable
-from tui.widgets.line_list import LineList
 from tui.widgets.rent_form import RentForm
 
 _DEBOUNCE_S = 0.4
+_TONES = {"warning": "yellow", "error": "bold red", "dim": "dim"}
 _LOOKING = "asking RunPod what is to be had …"
 
 
@@ -122,7 +124,8 @@ class RentScreen(ConsoleScreen[Chosen | None]):
             yield self._form
             with Vertical(id="offers"):
                 yield CandidateTable(id="candidates")
-                yield VerticalScroll(id="estimate", can_focus=False)
+                with VerticalScroll(id="estimate", can_focus=False):
+                    yield Static(id="estimate-lines", markup=False)
         with Horizontal(id="rent-bar"):
             yield Button("Review", "primary", id="rent-review", compact=True)
             yield Static(id="rent-status")
@@ -186,13 +189,14 @@ class RentScreen(ConsoleScreen[Chosen | None]):
         self._draw_estimate()
         self._draw_status()
 
-    @work(group="estimate", exclusive=True)
-    async def _draw_estimate(self) -> None:
-        box = self.query_one("#estimate", VerticalScroll)
-        async with box.batch():
-            await box.remove_children()
-            if self._choice is not None:
-                await box.mount(LineList(estimate_lines(self._choice)))
+    def _draw_estimate(self) -> None:
+        lines = [] if self._choice is None else estimate_lines(self._choice)
+        grid = Table.grid(padding=(0, 2), expand=True)
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(ratio=1)
+        for line in lines:
+            grid.add_row(Text(line.name), Text(line.value, style=_TONES.get(line.tone, "")))
+        self.query_one("#estimate-lines", Static).update(grid)
 
     @property
     def _is_looking(self) -> bool:

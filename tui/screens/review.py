@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import HorizontalGroup, Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
@@ -44,13 +45,14 @@ class ReviewScreen(ModalScreen[bool]):
         Binding("pageup", "scroll(-10)", "Page up", show=False),
     ]
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, lines: Sequence[Line], question: str = "Start this job?") -> None:
         super().__init__()
         self._lines = lines
+        self._question = question
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static("Start this job?", id="title")
+            yield Static(Content(self._question), id="title")
             with VerticalScroll(can_focus=False):
                 yield LineList(self._lines)
             with HorizontalGroup(id="buttons"):

@@ -9,6 +9,8 @@ from shared.job_spec import JobSpec
 from tui.services import jobs
 from tui.services.hosts.host import Step, in_silence
 from tui.services.preview import Prepared
+from tui.services.rent_plan import RentPlan, make_volume
+from tui.services.rented_jobs import start_rented_job
 from tui.services.session import Session
 
 
@@ -55,6 +57,38 @@ class JobStarter:
             self._left_behind = await self._unsettled(prepared.spec)
             raise
         return started.job.job_id
+
+    async def rent(
+        self,
+        prepared: Prepared,
+        plan: RentPlan,
+        on_step: Step = in_silence,
+        *,
+        retry_of: str | None = None,
+    ) -> str:
+        """Write down the job and the machine to rent for it; returns the job's id.
+
+        A new network volume is made first; trying again after a failure makes no second one.
+
+        Raises:
+            BrightRunError: as `make_volume` and `start_rented_job` do.
+        """
+        # The volume is named after the job: the same work keeps its id.
+        self._left_behind = prepared.spec
+        volume = None
+        if plan.new_volume is not None:
+            on_step(f"making the network volume {plan.new_volume.name}")
+            volume = await make_volume(self._session.provider(), plan.new_volume)
+        request = plan.request(volume=volume)
+        job, _ = await start_rented_job(
+            self._session,
+            prepared.path,
+            prepared.spec,
+            prepared.report,
+            request,
+            retry_of=retry_of,
+        )
+        return job.job_id
 
     async def _unsettled(self, spec: JobSpec) -> JobSpec | None:
         try:

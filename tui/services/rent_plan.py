@@ -387,8 +387,8 @@ def _refuse(wanted: RentWanted, left_out: Sequence[LeftOut]) -> None:
     told = "" if cheapest.hours else " for the start alone (how long it trains is not known)"
     raise OverBudget(
         f"The budget of ${wanted.budget_usd:,.2f} is too small; nothing was rented. The cheapest "
-        f"for this job is {candidate.label} at ${candidate.usd_per_hour:.2f}/h: {hours:.2f} h at least{told}, "
-        "and something kept back for bringing the adapter home: "
+        f"for this job is {candidate.label} at ${candidate.usd_per_hour:.2f}/h: {hours:.2f} h at "
+        f"least{told}, and something kept back for bringing the adapter home: "
         f"--budget {_rounded_up(cheapest.least_budget_usd)} or more. Else train less (fewer "
         "epochs, a smaller file), or name cheaper GPU types."
     )

@@ -13,8 +13,8 @@ _FIELDS = {
     "name": "3 to 100 characters. Left empty, it is the file's name.",
     "base_model": "tiny (made on the spot), smollm2, a directory, or a model id of the hub.",
     "revision": "Commit, tag or branch of the model on the hub. Left empty, the hub's default.",
-    "host": "Where it runs: local, ssh:NAME of ~/.ssh/config, or ssh:user@host:port. ↓ takes a "
-    "known one.",
+    "host": "Where it runs: local, runpod (a machine is rented), ssh:NAME of ~/.ssh/config, or "
+    "ssh:user@host:port. ↓ takes a known one.",
     "cut_targets": "Answers that end in mid-sentence: exclude keeps them as context only.",
     "over_long": "Conversations over max_seq_length: refuse the start, or exclude them.",
     "dry_run": "Everything up to and with the first optimizer step, on ten examples; no adapter.",

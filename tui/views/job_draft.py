@@ -24,7 +24,7 @@ from shared.job_options import (
 )
 from shared.job_spec import JobSpec
 from shared.store.stored import StoredJob
-from tui.services.hosts.names import LOCAL, checked_host_name
+from tui.services.hosts.names import LOCAL, checked_host_name, shown_host
 
 CUT_TARGETS = ("exclude", "train")
 OVER_LONG = ("refuse", "exclude")
@@ -88,7 +88,7 @@ class JobDraft:
             base_model=spec.base_model,
             revision=spec.base_model_revision or "",
             preset=spec.preset,
-            host=host,
+            host=shown_host(host),
             notes=spec.notes,
             tags=", ".join(spec.tags),
             cut_targets=spec.cut_targets,

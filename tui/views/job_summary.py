@@ -14,7 +14,7 @@ from shared.dataset.findings import Severity
 from shared.dataset.report import DatasetReport
 from shared.hyperparameters import Hyperparameters
 from shared.number_text import duration, many
-from tui.services.hosts.names import LOCAL, SSH_PREFIX
+from tui.services.hosts.names import LOCAL, RUNPOD, SSH_PREFIX
 from tui.services.memory_check import Prediction
 from tui.services.model_shapes import FoundShape
 from tui.services.preview import Preview, Wanted
@@ -192,6 +192,8 @@ def cost_text(host: str) -> str:
     """Nothing is rented on machines of one's own; elsewhere nothing is known here."""
     if host == LOCAL:
         return "local host: no rent"
+    if host == RUNPOD:
+        return "rented: the machine is chosen before the review"
     return "your own machine: no rent" if host.startswith(SSH_PREFIX) else UNKNOWN
 
 

@@ -16,9 +16,9 @@ WARN_ABOVE_HOURS = 24.0
 CANDIDATE_HEADERS = ["#", "GPU", "CLOUD", "WHERE", "$/H", "STOCK", "MEMORY", "HOURS", "COST"]
 _UNKNOWN = "–"
 _AFTER = {
-    AfterInterruptions.ASK: "then it asks",
-    AfterInterruptions.NEXT_GPU: "then it goes on with the next GPU type",
-    AfterInterruptions.STOP: "then it ends",
+    AfterInterruptions.ASK: "it asks",
+    AfterInterruptions.NEXT_GPU: "it goes on with the next GPU type",
+    AfterInterruptions.STOP: "it ends",
 }
 
 

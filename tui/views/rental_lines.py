@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 
 from shared.clean_text import clean_line
 from shared.number_text import date_and_clock, duration, many
-from shared.rental import PHASES, Machine
+from shared.rental import PHASES, Lease, Machine, RentalPhase
 from tui.views.rental_status import OWNERS, countdown, deadline, interruptions, money
+
+NOBODY_ACTS = (
+    "Nobody controls it now: the console (`brightrun`) or `brightrun serve` goes on with it, "
+    "brings the adapter home and ends the machine. Until one of them runs nothing is rented, and "
+    "a machine that is there keeps to the job's budget and hours by itself."
+)
 
 if TYPE_CHECKING:
     from tui.services.rental_watch import RentalSight
 
 
-def rental_pairs(sight: RentalSight, now: datetime) -> list[tuple[str, str]]:
+def rental_pairs(sight: RentalSight, lease: Lease | None, now: datetime) -> list[tuple[str, str]]:
     """How the job stands with its machines; names without a value are left out."""
     rental, row = sight.rental, PHASES[sight.rental.phase]
     left = countdown(deadline(sight), now)
@@ -22,6 +28,7 @@ def rental_pairs(sight: RentalSight, now: datetime) -> list[tuple[str, str]]:
     pairs = [
         ("phase", f"{phase}, {left}" if left else phase),
         ("whose turn", OWNERS.get(row.owner, "")),
+        ("controller", "" if rental.phase is RentalPhase.DONE else leader_words(lease, now)),
         ("reason", rental.reason),
         ("question", rental.question),
         ("answer", sight.stored.answer),
@@ -36,15 +43,23 @@ def rental_pairs(sight: RentalSight, now: datetime) -> list[tuple[str, str]]:
 
 
 def machine_line(machine: Machine, now: datetime) -> str:
-    """`machine 2  H100_PCIE secure US-KS-2  gone  0:42:10  $1.66  (lost)`."""
+    """`machine 2: H100_PCIE secure US-KS-2, gone after 0:42:10, $1.66 at $2.39/h (lost)`."""
     end = machine.gone_at or now
     lasted = duration(max((end - machine.created_at).total_seconds(), 0.0))
+    state = f"{machine.state} after" if machine.gone_at else f"{machine.state} for"
     words = (
-        f"machine {machine.number}  {machine.label}  {machine.state}  {lasted}  "
+        f"machine {machine.number}: {machine.label}, {state} {lasted}, "
         f"${machine.cost_usd(now):,.2f} at ${machine.usd_per_hour:.2f}/h"
     )
     told = "; ".join(text for text in (machine.end_reason, machine.last_error) if text)
-    return clean_line(f"{words}  ({told})" if told else words)
+    return clean_line(f"{words} ({told})" if told else words)
+
+
+def leader_words(lease: Lease | None, now: datetime) -> str:
+    """Who acts for rented jobs, or what has to be started for that."""
+    if lease is None or lease.expires_at <= now:
+        return NOBODY_ACTS
+    return f"{clean_line(lease.label)} controls it."
 
 
 def _gone_words(machines: tuple[Machine, ...]) -> str:

@@ -28,7 +28,7 @@ class RentForm(Vertical):
     DEFAULT_CSS = """
     RentForm {
         #rent-fields { height: 1fr; scrollbar-gutter: stable; scrollbar-size-vertical: 1; }
-        .label { width: 20; }
+        SettingRow .label { width: 20; }
         #rent-help { height: 3; padding: 0 1 0 2; border-top: solid $panel; color: $text-muted; }
     }
     """
@@ -107,9 +107,9 @@ class RentForm(Vertical):
         if not isinstance(row, SettingRow) or row.field not in FIELDS:
             return
         purpose, allowed = FIELDS[row.field]
-        words = [(purpose, "$text"), "  ", (allowed, "dim")]
+        words = [(purpose, "$text"), ("  ", ""), (allowed, "dim")]
         if row.problem:
-            words = [(clean_line(row.problem), "bold $text-error"), "  ", (purpose, "dim")]
+            words = [(clean_line(row.problem), "bold $text-error"), ("  ", ""), (purpose, "dim")]
         self.query_exactly_one("#rent-help", Static).update(Content.assemble(*words), layout=False)
 
     def _row(self, field: str) -> SettingRow:

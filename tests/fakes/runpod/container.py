@@ -90,6 +90,9 @@ class Container:
         # As empty as in a new container, and open to this user, who stands for root.
         lines = [f"mount -t tmpfs -o mode=1777 tmpfs {path}" for path in ("/dev/shm", "/run")]
         lines += [shlex.join(["mount", "--bind", str(a), str(b)]) for a, b in mounts]
+        # /tmp is everybody's here; what would lie there goes into a place of the pod's own.
+        own = f"/run/user/{account.pw_uid}"
+        lines += [f"mkdir -p {own}", f"chown {account.pw_uid} {own}", f"chmod 700 {own}"]
         # Another user forgets whose death ends it; so it is said again.
         run = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}"]
         run += ["--clear-groups", "--pdeathsig", "KILL", *self.command]
@@ -124,9 +127,17 @@ class Container:
 
     def terminate(self) -> None:
         """Ask all of it to end."""
+        self.signal(signal.SIGTERM)
+
+    def signal(self, number: int, name: str = "") -> list[int]:
+        """Send a signal to all of it, or to what has `name` in its command line."""
+        sent = []
         for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(OSError):
+                if name in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
+                    os.kill(pid, number)
+                    sent.append(pid)
+        return sent
 
     def has_nothing_to_end(self) -> bool:
         """Whether all is gone but a first process that has no handler, and so ignores SIGTERM."""

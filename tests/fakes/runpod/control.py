@@ -20,6 +20,7 @@ CONTROL = "/_control/"
 
 _METHODS = {
     *("kill_pod", "lose_pod", "restart_container", "lose_gpu", "next_machine", "pod_pids"),
+    "signal_pod",
     *("billed_usd", "max_billing_at_once", "billing_now", "balance_usd", "set_balance"),
     *("revoke_key", "restore_key"),
 }

@@ -173,7 +173,8 @@ def make_container(
     (base / "log").touch()
     mount = None
     if volume is not None:
-        mount = (volume, Path(pod.order["mounts"]["network"][0]["path"]))
+        networks = pod.order.get("mounts", {}).get("network")
+        mount = (volume, Path(networks[0]["path"]) if networks else directory / "mnt" / "workspace")
         mount[1].mkdir(parents=True, exist_ok=True)
     return Container(
         user=user,

@@ -6,6 +6,7 @@ import contextlib
 import random
 import shutil
 import string
+import subprocess
 import threading
 import time
 import traceback
@@ -103,9 +104,19 @@ class Provider:
         if pod.container:
             pod.container.kill()
 
-    def lose_pod(self, pod_id: str, how: str = "exited") -> None:
-        """The host dies, and the provider says `exited`, `error` or nothing any more: `gone`."""
-        self.kill_pod(pod_id)
+    def signal_pod(self, pod_id: str, number: int, name: str = "") -> list[int]:
+        """Send a signal to all of the pod's processes, or to those whose command line has `name`;
+        returns their pids."""
+        container = self.pod(pod_id).container
+        return container.signal(number, name) if container else []
+
+    def lose_pod(self, pod_id: str, how: str = "exited", dies: bool = True) -> None:
+        """The host dies, and the provider says `exited`, `error` or nothing any more: `gone`.
+
+        Unless it `dies`, its processes are still there, and nobody is told.
+        """
+        if dies:
+            self.kill_pod(pod_id)
         pod = self.pod(pod_id)
         with self.lock:
             if how == "gone":
@@ -375,6 +386,10 @@ class Provider:
         if "gpu" in pod.order:
             gpus = [self.catalogue.gpus[pod.order["gpu"]["id"]]] * pod.gpu_count
         volume = self.volume_directory(pod.volume_id) if pod.volume_id else None
+        if volume is None and self.settings.image_workspace:
+            volume = self.disk(pod.id) / "workspace"
+            volume.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-a", self.settings.image_workspace, volume], check=True)
         tools = image.install_machine(self._tools(pod.id), gpus, pod.machine)
         return make_container(self.directory, user, pod, self.start_script, tools, volume)
 

@@ -21,3 +21,5 @@ class Settings:
     quota_per_minute: int | None = None
     """By the fake's clock; more calls of one key are answered 429."""
     pull_fails_every_s: float = 0.2
+    image_workspace: str = ""
+    """What the image has below the usual mount path, for pods that mount no volume there."""

@@ -1,4 +1,4 @@
-"""A console, its store with one rented job, and a stand-in for the provider, for tests of screens."""
+"""A console, its store with one rented job, and a stand-in for the provider."""
 
 from __future__ import annotations
 

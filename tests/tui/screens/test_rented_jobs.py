@@ -1,4 +1,4 @@
-"""Rented jobs on the screens, on real stores; the controller's work is written there by the test."""
+"""Rented jobs on the screens, on real stores; the tests write what a controller would."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from tui.services.providers.runpod.answers import NotThere, Request
 from tui.services.providers.runpod.api_key import checked_base_url
 from tui.services.providers.runpod.gpu_names import RUNPOD_IDS, canonical_gpu_type
 from tui.services.providers.runpod.official_client import INSTALL, OfficialClient, RateLimited
-from tui.services.providers.runpod.transport import Transport
+from tui.services.providers.runpod.transport import ANSWER_TIMEOUT_S, Transport
 
 VOLUMES = "/v2/network-volumes"
 MOST_LOG_LINES = 5000
@@ -74,6 +74,7 @@ class RunpodProvider:
         *,
         reconnect_pause_s: float = 1.0,
         quiet_log_s: float = 1.0,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         """Raises:
         InvalidMachineRequest: the official package is not installed, or the address is none.
@@ -81,7 +82,7 @@ class RunpodProvider:
         if find_spec("runpod") is None:
             raise InvalidMachineRequest(INSTALL)
         base_url = checked_base_url(base_url)
-        self._transport = Transport(api_key, base_url)
+        self._transport = Transport(api_key, base_url, answer_timeout_s=answer_timeout_s)
         self._official = OfficialClient(api_key, base_url)
         self._reconnect_pause_s = reconnect_pause_s
         self._quiet_log_s = quiet_log_s
