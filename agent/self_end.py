@@ -68,6 +68,13 @@ class Guarded:
 
     state: JobState
     usage: Usage
+    needs_another_machine: bool = False
+    """The hardware of this one has failed: here the job never goes on."""
+
+    @property
+    def is_over(self) -> bool:
+        """True if nothing of it will run here any more."""
+        return self.state.status.is_final or self.needs_another_machine
 
 
 def why_end(jobs: Sequence[Guarded], idle_s: float) -> str:
@@ -75,7 +82,7 @@ def why_end(jobs: Sequence[Guarded], idle_s: float) -> str:
 
     `idle_s` is the time since anybody with the token last asked for something; 0 while one does.
     """
-    if not jobs or not all(job.state.status.is_final for job in jobs):
+    if not jobs or not all(job.is_over for job in jobs):
         return ""
     reasons = [_why_over(job, idle_s) for job in jobs]
     return "" if "" in reasons else reasons[-1]
@@ -87,6 +94,10 @@ def _why_over(job: Guarded, idle_s: float) -> str:
         return f"the budget of {limits.budget_usd:.2f} USD is used up to the end"
     if job.usage.elapsed_s >= limits.deadline_s + KEEP_RESULTS_S:
         return f"the deadline is over since {KEEP_RESULTS_S / 3600:.0f} h"
+    if job.needs_another_machine:
+        if idle_s < limits.idle_end_s:
+            return ""
+        return f"its hardware has failed, and nobody has asked for {idle_s:.0f} s"
     if not limits.results_survive and _has_results(job.state):
         return ""
     wait_s = limits.idle_end_s
@@ -212,7 +223,8 @@ class SelfEnd:
         for job_id, job in self._supervisor.jobs.items():
             usage = self._supervisor.meters[job_id].usage
             if usage is not None and usage.limits.rental >= rental:
-                found.append(Guarded(job.state, usage))
+                needs_another = self._supervisor.needs_another_machine(job)
+                found.append(Guarded(job.state, usage, needs_another))
         return found
 
     async def _end(self, mark: MachineMark, why: str) -> None:

@@ -30,9 +30,9 @@ from shared.errors import (
     ProtocolError,
     UnknownJob,
 )
-from shared.events import AttemptStarted, CancelRequested, utc_now
+from shared.events import AttemptEnded, AttemptStarted, CancelRequested, utc_now
 from shared.job_spec import JobSpec
-from shared.lifecycle import JobStatus
+from shared.lifecycle import JobStatus, StopReason
 from shared.manifest import write_atomic
 
 logger = logging.getLogger(__name__)
@@ -267,12 +267,24 @@ class Supervisor:
         rental = self.meters[job.spec.job_id].rental
         return 0 < rental < self.fence.rental and not job.state.status.is_final
 
+    def needs_another_machine(self, job: Job) -> bool:
+        """True if the job would go on, and the hardware of this rented machine has failed it."""
+        attempt = job.state.attempt
+        ended = job.last_event(attempt, AttemptEnded)
+        started = job.last_event(attempt, AttemptStarted)
+        if ended is None or started is None or job.state.status.is_final:
+            return False
+        is_fault = ended.stop_reason is StopReason.HARDWARE_FAULT
+        return is_fault and 0 < self.fence.rental == started.rental
+
     def _must_wait(self, job: Job, number: int) -> bool:
-        """True before an attempt that nobody has asked this machine for.
+        """True before an attempt that nobody has asked this machine for, or that is not for it.
 
         What an earlier machine has begun is brought to its end, and who cancels need not wait.
         """
-        if not self.is_waiting(job) or job.directory.cancel_path.exists():
+        if not (self.is_waiting(job) or self.needs_another_machine(job)):
+            return False
+        if job.directory.cancel_path.exists():
             return False
         return job.last_event(number, AttemptStarted) is None
 

@@ -121,7 +121,10 @@ def end_of_attempt(
         will_retry = vain < row.idle_retries
         if vain:
             detail = f"Started again without coming any further. {detail}"
-    if will_retry and attempts > max_restarts and not has_lost_machine:
+    if rental and stop_reason is StopReason.HARDWARE_FAULT:
+        # Another machine is no repetition; how many may be lost is decided by who rents them.
+        will_retry = True
+    elif will_retry and attempts > max_restarts and not has_lost_machine:
         will_retry = False
         # Where the attempts ended by themselves, how they did is the cause.
         if row.idle_retries is None:

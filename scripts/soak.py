@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -217,7 +218,8 @@ async def _api_errors(soak: Soak) -> str:
 
 
 async def _ambiguous_create(soak: Soak) -> str:
-    how: dict[str, object] = soak.random.choice(({"status": 500}, {"reset": True}))
+    ways: tuple[dict[str, Any], ...] = ({"status": 500}, {"reset": True})
+    how = soak.random.choice(ways)
     soak.fake.faults.add(method="POST", path="/v2/pods$", after_doing=True, **how)
     return "create does it and fails"
 
@@ -233,15 +235,14 @@ async def _omitted(soak: Soak) -> str:
 
 
 async def _other_machine(soak: Soak) -> str:
-    differs: dict[str, object] = soak.random.choice(
-        (
-            {"gpu_name": "NVIDIA A40"},
-            {"gpu_count": 0},
-            {"memory_mib": 40960},
-            {"cuda_version": "12.1"},
-            {"price_factor": 1.5},
-        )
+    ways: tuple[dict[str, Any], ...] = (
+        {"gpu_name": "NVIDIA A40"},
+        {"gpu_count": 0},
+        {"memory_mib": 40960},
+        {"cuda_version": "12.1"},
+        {"price_factor": 1.5},
     )
+    differs = soak.random.choice(ways)
     soak.fake.next_machine(**differs)
     return f"a machine with another {next(iter(differs))}"
 

@@ -22,6 +22,7 @@ class RentalPhase(StrEnum):
     QUEUED = "queued"
     PROVISIONING = "provisioning"
     WAITING = "waiting"
+    MOVING = "moving"
     CONNECTING = "connecting"
     CHECKING = "checking"
     INSTALLING = "installing"
@@ -53,6 +54,7 @@ PHASES: dict[RentalPhase, PhaseRow] = {
     RentalPhase.QUEUED: PhaseRow(Activity.PROVISIONING, "controller", None, False),
     RentalPhase.PROVISIONING: PhaseRow(Activity.PROVISIONING, "controller", 15 * _MINUTE_S, True),
     RentalPhase.WAITING: PhaseRow(Activity.WAITING_FOR_MACHINE, "controller", None, False),
+    RentalPhase.MOVING: PhaseRow(Activity.RECOVERING, "controller", 30 * _MINUTE_S, True),
     RentalPhase.CONNECTING: PhaseRow(Activity.CONNECTING, "controller", 10 * _MINUTE_S, True),
     RentalPhase.CHECKING: PhaseRow(Activity.CHECKING_MACHINE, "controller", 3 * _MINUTE_S, True),
     RentalPhase.INSTALLING: PhaseRow(Activity.INSTALLING, "controller", 45 * _MINUTE_S, True),
@@ -85,11 +87,15 @@ class Rental(BaseModel):
     """Which of the request's candidates is tried next."""
     failures: tuple[str, ...] = ()
     """Why each candidate of this round was not to be had."""
+    refusals: int = 0
+    """How many of them the provider will never accept: waiting mends nothing there."""
     waiting_since: datetime | None = None
     """When there was first no candidate to be had."""
     interruptions: int = 0
     attempts_lost: int = 0
     """Attempts that went with their machine's disk."""
+    carried: str = ""
+    """A checkpoint of a lost volume, here, that goes along to the next machine; "" for none."""
     first_rented_at: datetime | None = None
     silent_since: datetime | None = None
     """Since when the machine's agent does not answer; None while it does."""

@@ -301,7 +301,7 @@ def export(
 @app.command()
 def answer(
     job: Job,
-    text: Annotated[str, typer.Argument(metavar="ANSWER", help='"go on" or "stop".')],
+    text: Annotated[str, typer.Argument(metavar="ANSWER", help="Such as: go on, stop, move.")],
 ) -> None:
     """Answer what a rented job asks."""
     from tui.commands.answer import answer_job

@@ -18,8 +18,11 @@ _OLD_S = 24 * 3600.0
 def prune(base: Base, keep: Iterable[Path]) -> None:
     """Remove what is older than a day, unless a process names it in arguments or environment.
 
-    The caller holds the lock on the installation, and has seen that no job runs.
+    The caller holds the lock on the installation, and has seen that no job runs. What is shared
+    with other jobs of a volume stays: their machines' processes cannot be seen from here.
     """
+    if base.codes.is_symlink():
+        return
     kept = {*keep, *_trainers_own(base)}
     old = [
         entry

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from agent.access import AccessMiddleware
 from agent.presence import Presence
 
 
@@ -17,10 +20,19 @@ def test_nobody_is_there_since_the_last_request_ended():
     assert presence.idle_s == 10
 
 
-async def test_only_who_has_the_token_is_somebody(pod):
-    pod.rent(1)
-    await pod.start_agent()
-    async with pod.client() as client:
-        assert (await client.get("/health")).status_code == 200
-    async with pod.client(headers={}) as client:
-        assert (await client.get("/health")).status_code == 401
+@pytest.mark.parametrize(("token", "idle_s"), [(b"Bearer right", 0.0), (b"Bearer wrong", 30.0)])
+async def test_only_who_has_the_token_is_somebody(token, idle_s):
+    now = [100.0]
+    presence = Presence(lambda: now[0])
+    now[0] = 130.0
+
+    async def application(scope, receive, send):
+        assert presence.idle_s == 0
+
+    async def ignore(*_):
+        return {}
+
+    headers = [(b"host", b"agent"), (b"authorization", token)]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+    await AccessMiddleware(application, "right", presence)(scope, ignore, ignore)
+    assert presence.idle_s == idle_s

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,12 @@ CASES = {
 @pytest.mark.parametrize(("job", "idle_s", "ends"), CASES.values(), ids=CASES)
 def test_when_a_machine_ends_itself(guarded, job, idle_s, ends):
     assert bool(why_end([guarded(**job)], idle_s)) is ends
+
+
+def test_a_machine_whose_hardware_failed_ends_itself_once_nobody_asks(guarded):
+    job = replace(guarded(reason=None, state=SAVED), needs_another_machine=True)
+    assert why_end([job], 599) == ""
+    assert "hardware" in why_end([job], 600)
 
 
 def test_one_job_that_has_to_stay_keeps_the_machine_for_all(guarded):

@@ -235,6 +235,12 @@ def test_only_attempts_of_the_same_machine_count_against_the_restarts():
     assert [end.will_retry for end in ends] == [False, True]
 
 
+def test_failed_hardware_of_a_rented_machine_is_always_followed_by_another_machine():
+    verdict, before = Verdict(StopReason.HARDWARE_FAULT, "detail"), course("hardware_fault", 7)
+    ends = [end_of_attempt(verdict, killed(), before, 7, 0, rental=rental) for rental in (0, 2)]
+    assert [end.will_retry for end in ends] == [False, True]
+
+
 def test_with_its_machine_lost_an_attempt_is_an_interruption_however_many_there_were():
     verdict = Verdict(StopReason.TRAINER_LOST, "detail")
     end = end_of_attempt(verdict, None, course("trainer_killed", 1, 2), 3, 0, has_lost_machine=True)

@@ -35,6 +35,7 @@ def user(rented_template: tuple[FakeRunpod, Path], tmp_path: Path) -> Iterator[R
     fake.faults.clear()
     fake.restore_key()
     fake.set_balance(1000.0)
+    fake.catalogue.restock()
     for name, value in vars(Settings()).items():
         setattr(fake.settings, name, value)
     with rented(tmp_path / "user", fake, template) as made:

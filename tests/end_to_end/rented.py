@@ -81,6 +81,12 @@ class Rented:
             subprocess.run(["cp", "-a", f"{self.template}/.", str(directory)], check=True)
         return str(made["id"])
 
+    def install_in_image(self) -> None:
+        """Machines without a volume have the agent where a volume would be mounted."""
+        path = self.fake.mount_path
+        shutil.rmtree(path, ignore_errors=True)
+        subprocess.run(["cp", "-a", str(self.template), str(path)], check=True)
+
     def request(self, **changes: Any) -> MachineRequest:
         """An H100 PCIe on a new volume, unless it says otherwise."""
         if "network_volume_id" not in changes:
@@ -183,6 +189,22 @@ async def until_phase(
         raise AssertionError(await story(session, job_id)) from None
 
 
+async def until_question(
+    session: Session, job_id: str, phase: RentalPhase, timeout_s: float = 40.0
+) -> StoredRental:
+    """Wait until the job asks something in this phase."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                stored = await session.store.rentals.get(job_id)
+                assert stored is not None
+                if stored.rental.phase is phase and stored.rental.question:
+                    return stored
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(await story(session, job_id)) from None
+
+
 async def until_final(session: Session, job_id: str, timeout_s: float = 60.0) -> StoredJob:
     """The job at its end."""
     await until_phase(session, job_id, RentalPhase.DONE, timeout_s=timeout_s)
@@ -230,9 +252,10 @@ def events_on_volume(rented: Rented, volume_id: str, job_id: str, attempt: int =
 
 
 async def story(session: Session, job_id: str) -> str:
-    """The ledger, for an assertion that fails."""
+    """The ledger's last lines, for an assertion that fails."""
     stored = await session.store.rentals.get(job_id)
-    lines = [f"{e.time:%H:%M:%S} {e.message}" for e in await session.store.rentals.ledger(job_id)]
+    last = (await session.store.rentals.ledger(job_id))[-40:]
+    lines = [f"{entry.time:%H:%M:%S} {entry.message}" for entry in last]
     return "\n".join([f"{job_id}: {stored and stored.rental}", *lines])
 
 

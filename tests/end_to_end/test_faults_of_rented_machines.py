@@ -6,8 +6,6 @@ import asyncio
 import json
 import random
 import signal
-from dataclasses import replace
-from pathlib import Path
 
 from shared.events import (
     AttemptEnded,
@@ -26,56 +24,17 @@ from tests.end_to_end.rented import (
     check_invariants,
     events_on_volume,
     story,
-    until,
     until_final,
     until_phase,
     until_step,
 )
-from tests.fakes.runpod.pod import Pod
+from tests.end_to_end.rented_job import completed, files_on, ledger, pod_of, until_said
 from tests.remote.remote_box import needs_a_box
 from tui.services.controller import money
 from tui.services.rented_jobs import answer_question, cancel_rented_job
 from tui.services.session import Session
 
 pytestmark = needs_a_box
-
-
-def pod_of(user: Rented, job_id: str) -> Pod:
-    """The machine that serves the job now."""
-    (pod,) = [pod for pod in user.fake.pods if f"-{job_id}-" in pod.name]
-    return pod
-
-
-def files_on(user: Rented, volume_id: str) -> Path:
-    """The agent's root on a volume."""
-    return user.fake.volume_directory(volume_id) / "brightrun" / "agent"
-
-
-async def ledger(session: Session, job_id: str) -> str:
-    """All that was said of the job."""
-    return "\n".join(entry.message for entry in await session.store.rentals.ledger(job_id))
-
-
-async def until_said(session: Session, job_id: str, text: str) -> None:
-    """Wait until the job's ledger, or the reason on the screen, says it."""
-
-    async def is_said() -> bool:
-        stored = await session.store.rentals.get(job_id)
-        assert stored is not None
-        said = (stored.rental.reason, stored.rental.question, await ledger(session, job_id))
-        return text in "\n".join(said)
-
-    try:
-        await until(is_said)
-    except TimeoutError:
-        raise AssertionError(f"{text!r}:\n{await story(session, job_id)}") from None
-
-
-async def completed(session: Session, job_id: str, step: int, attempt: int) -> None:
-    """Wait for the end, and see that it is this one."""
-    job = await until_final(session, job_id)
-    seen = (job.status, job.state.step, job.state.attempt)
-    assert seen == (JobStatus.COMPLETED, step, attempt), await story(session, job_id)
 
 
 async def test_with_the_key_revoked_the_machine_ends_itself_and_the_job_is_settled_later(
@@ -290,9 +249,7 @@ async def test_after_too_many_lost_machines_it_asks_changes_the_gpu_or_stops(use
     both = (user.candidate("H100_PCIE"), user.candidate("H100_SXM"))
     async with user.controlled() as (session, _):
         for policy in AfterInterruptions:
-            request = user.request(
-                max_interruptions=0, after_interruptions=policy, candidates=both
-            )
+            request = user.request(max_interruptions=0, after_interruptions=policy, candidates=both)
             await user.start(session, policy.value, "steps=12 delay=0.2", request)
         for policy in AfterInterruptions:
             await until_step(session, policy.value, 2)

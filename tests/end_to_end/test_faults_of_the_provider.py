@@ -112,7 +112,7 @@ async def test_without_any_capacity_it_waits_tries_again_and_ends_with_every_rea
 
         job = await until_final(session, JOB)
 
-        assert (job.status, job.state.outcome) == (JobStatus.FAILED, StopReason.NO_MACHINE)
+        assert (job.status, job.state.stop_reason) == (JobStatus.FAILED, StopReason.NO_MACHINE)
         for label in ("H100_PCIE secure US-KS-2: ", "H100_SXM secure US-KS-2: "):
             assert label + "RunPod, POST /v2/pods: 400" in job.state.detail
         assert len(on_paper.fake.calls(**CREATE)) >= 4
@@ -157,7 +157,7 @@ async def test_a_budget_below_the_cheapest_candidate_rents_nothing(on_paper: Ren
 
         job = await until_final(session, JOB)
 
-        assert job.state.outcome is StopReason.BUDGET_EXHAUSTED
+        assert job.state.stop_reason is StopReason.BUDGET_EXHAUSTED
         assert "too little for H100_PCIE secure US-KS-2 at $2.39 an hour" in job.state.detail
         assert on_paper.fake.calls(**CREATE) == []
         await check_invariants(on_paper, session, JOB)
@@ -189,7 +189,7 @@ async def test_an_account_without_money_ends_the_job_and_says_so(on_paper: Rente
 
         job = await until_final(session, JOB)
 
-        assert job.state.outcome is StopReason.PROVIDER_REFUSED
+        assert job.state.stop_reason is StopReason.PROVIDER_REFUSED
         assert "Add funds" in job.state.detail
         assert len(on_paper.fake.calls(**CREATE)) == 1
         await check_invariants(on_paper, session, JOB)
@@ -204,7 +204,7 @@ async def test_a_wrong_key_ends_the_job_and_says_so(
 
         job = await until_final(session, JOB)
 
-        assert job.state.outcome is StopReason.PROVIDER_REFUSED
+        assert job.state.stop_reason is StopReason.PROVIDER_REFUSED
         assert "The API key is wrong or revoked" in job.state.detail
         assert "rpa_wrong" not in await story(session, JOB)
         await check_invariants(on_paper, session, JOB)
@@ -235,7 +235,7 @@ async def test_a_volume_elsewhere_is_refused_at_once_and_not_waited_for(on_paper
 
         job = await until_final(session, JOB)
 
-        assert job.state.outcome is StopReason.PROVIDER_REFUSED
+        assert job.state.stop_reason is StopReason.PROVIDER_REFUSED
         assert f"{elsewhere} is in EU-RO-1, not in US-KS-2" in job.state.detail
         assert on_paper.fake.calls(**CREATE) == []
         await check_invariants(on_paper, session, JOB)

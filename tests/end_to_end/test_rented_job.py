@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shared.events import Resumed
 from shared.lifecycle import JobStatus
 from shared.manifest import verify
-from tests.end_to_end.rented import Rented, check_invariants, until_final, until_step
+from shared.rental import RentalPhase
+from tests.end_to_end.rented import (
+    H100,
+    Rented,
+    check_invariants,
+    until_final,
+    until_question,
+    until_step,
+)
 from tests.remote.remote_box import needs_a_box
 from tui.services.controller.fleet import our_machines
 from tui.services.controller.rescue import rescue
+from tui.services.rented_jobs import MOVE, answer_question
 
 pytestmark = needs_a_box
 
@@ -55,3 +65,26 @@ async def test_an_adapter_that_nobody_fetched_is_brought_home_from_its_volume(
         assert verify(home / "adapter") == verify(user.config.home / "adapters/job-far/adapter")
         assert [machine.name for machine in await our_machines(session, provider)] == []
         await check_invariants(user, session, "job-far")
+
+
+async def test_a_job_moves_by_consent_where_its_volume_has_no_machine_any_more(
+    user: Rented,
+) -> None:
+    user.install_in_image()
+    async with user.controlled() as (session, _):
+        await user.start(session, "job-moved", "steps=40 delay=0.2", user.request())
+        await until_step(session, "job-moved", 8)
+        (pod,) = user.fake.pods
+        user.fake.catalogue.set_stock(0, H100, "US-KS-2")
+        user.fake.lose_pod(pod.id, "gone")
+        job = await session.store.get_job("job-moved")
+        stored = await until_question(session, "job-moved", RentalPhase.WAITING)
+        assert "the volume" in stored.rental.question and user.fake.pods == []
+
+        await answer_question(session, job, MOVE)
+        job = await until_final(session, "job-moved", timeout_s=90)
+
+        assert (job.status, job.state.step) == (JobStatus.COMPLETED, 40)
+        resumed = await session.store.events_of("job-moved", Resumed)
+        assert [event.step for event in resumed][-1] >= 6
+        await check_invariants(user, session, "job-moved")

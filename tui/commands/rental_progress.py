@@ -12,6 +12,7 @@ from shared.rental import RentalPhase
 from shared.store.store import Store
 from tui.commands.output import say
 from tui.services.rental_watch import RentalSight, RentalWatch
+from tui.views.rental_answers import how_to_answer
 from tui.views.rental_lines import leader_words
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class _Progress:
         self.latest = sight
         for entry in sight.fresh:
             say(f"{clock(entry.time)}  {entry.message}")
-        self._ask(clean_line(sight.rental.question))
+        self._ask(sight)
         if sight.rental.phase in (RentalPhase.RUNNING, RentalPhase.DONE):
             self.is_enough.set()
 
@@ -52,9 +53,10 @@ class _Progress:
             self._leader = lease.label
             say(f"controlled by {lease.label}; this command only watches.")
 
-    def _ask(self, question: str) -> None:
+    def _ask(self, sight: RentalSight) -> None:
+        question = clean_line(sight.rental.question)
         if question and question != self._question:
-            say(f'{question} Answer with `brightrun answer {self._job_id} "go on"`, or "stop".')
+            say(f"{question} {how_to_answer(sight)}")
         self._question = question
 
 

@@ -11,6 +11,7 @@ from shared.rental import PHASES, Lease, Machine
 from shared.store.store import Store
 from tui.commands.output import print_pairs, say_line
 from tui.services.rental_watch import RentalSight
+from tui.views.rental_answers import how_to_answer
 from tui.views.rental_lines import machine_line, rental_pairs
 from tui.views.rental_status import deadline
 
@@ -45,7 +46,7 @@ def print_rental(shown: ShownRental | None) -> None:
     for machine in sight.machines:
         say_line(machine_line(machine, now))
     if sight.rental.question:
-        say_line(f'answer with `brightrun answer {sight.job_id} "go on"`, or "stop"')
+        say_line(how_to_answer(sight))
     say_line("")
     for entry in sight.fresh[-_LEDGER_SHOWN:]:
         say_line(f"{clock(entry.time)}  {entry.message}")

@@ -22,6 +22,7 @@ from tui.services.session import Session
 
 GO_ON = "go on"
 STOP = "stop"
+MOVE = "move"
 
 
 async def start_rented_job(

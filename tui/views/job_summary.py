@@ -85,6 +85,9 @@ def asked(draft: JobDraft) -> Wanted:
     )
 
 
+_RENTED_MEMORY = Line("memory", "predicted for each GPU before the review")
+
+
 def summary_lines(counted: Counted) -> list[Line]:
     """What the job would train, as far as it is known by now; always the same names."""
     draft, report, plan = counted.draft, counted.report, counted.plan
@@ -98,7 +101,7 @@ def summary_lines(counted: Counted) -> list[Line]:
         _longest_line(draft, report),
         Line("steps", _steps(draft, plan), _known(plan)),
         Line("time", time, _known(plan)),
-        memory_line(counted.memory),
+        _RENTED_MEMORY if draft.host_name == RUNPOD else memory_line(counted.memory),
         Line("cost", cost_text(draft.host_name)),
         _checks_line(report),
     ]

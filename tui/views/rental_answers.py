@@ -7,7 +7,7 @@ from datetime import datetime
 
 from shared.rental import RentalPhase
 from tui.services.rental_watch import RentalSight
-from tui.services.rented_jobs import GO_ON, STOP
+from tui.services.rented_jobs import GO_ON, MOVE, STOP
 from tui.views.rental_status import interruptions, money
 
 
@@ -20,9 +20,12 @@ class Answer:
 
 
 _STOP = Answer(STOP, "Cancel the job and end its machine. A network volume stays as it is.")
-_GO_ON = {
-    RentalPhase.ASKING: "Rent another machine and go on, within the budget.",
-    RentalPhase.STARTING: "Train on this machine all the same.",
+_FORWARD = {
+    RentalPhase.ASKING: Answer(GO_ON, "Rent another machine and go on, within the budget."),
+    RentalPhase.STARTING: Answer(GO_ON, "Train on this machine all the same."),
+    RentalPhase.WAITING: Answer(
+        MOVE, "Go on in another data centre from the newest checkpoint, without a volume."
+    ),
 }
 
 
@@ -30,7 +33,7 @@ def answers_to(sight: RentalSight) -> list[Answer]:
     """Those that can be chosen; see `typed_answer` for the others."""
     if typed_answer(sight):
         return [_STOP]
-    return [Answer(GO_ON, _GO_ON.get(sight.rental.phase, "Go on.")), _STOP]
+    return [_FORWARD.get(sight.rental.phase, Answer(GO_ON, "Go on.")), _STOP]
 
 
 def typed_answer(sight: RentalSight) -> str:
@@ -42,3 +45,10 @@ def question_detail(sight: RentalSight, now: datetime) -> str:
     """What has happened and been paid so far."""
     parts = [money(sight, now), interruptions(sight)]
     return "  ·  ".join(part for part in parts if part)
+
+
+def how_to_answer(sight: RentalSight) -> str:
+    """`Answer with `brightrun answer JOB "go on"`, or "stop"`, for whoever has no screen."""
+    choices = [typed_answer(sight), *(f'"{answer.text}"' for answer in answers_to(sight))]
+    first, *others = [choice for choice in choices if choice]
+    return f"Answer with `brightrun answer {sight.job_id} {first}`, or {' or '.join(others)}."

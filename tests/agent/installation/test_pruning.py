@@ -86,3 +86,13 @@ def test_a_trainer_file_that_cannot_be_read_keeps_every_training_stack(base: Bas
     base.trainer_file.write_text("{")
     prune(base, keep(base))
     assert left(base) == NEW | {"trainer-env/old"}
+
+
+def test_what_other_machines_may_use_is_kept(base: Base, tmp_path: Path) -> None:
+    job = Base(tmp_path / "jobs" / "job-one")
+    job.root.mkdir(parents=True)
+    for name in ("code", "env", "trainer-env"):
+        (job.path / name).symlink_to(f"../../{name}")
+    prune(job, [])
+    assert (tmp_path / "code/old").is_dir()
+    assert (tmp_path / "env/old").is_dir()

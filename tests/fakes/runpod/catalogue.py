@@ -80,6 +80,10 @@ class Catalogue:
     cpus: dict[str, Cpu] = field(default_factory=_cpus)
     _stock: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
+    def restock(self) -> None:
+        """There is plenty of everything again."""
+        self._stock.clear()
+
     def set_stock(
         self, count: int, id: str | None = None, data_centre: str | None = None, cloud: str = ""
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fakes.nvidia_smi import install, printing
@@ -37,7 +37,7 @@ KbdInteractiveAuthentication no
 AllowStreamLocalForwarding yes
 Subsystem sftp internal-sftp
 MaxStartups 100
-SetEnv PATH=$PATH
+SetEnv PATH=$PATH $SSH_ENVIRONMENT
 CONFIG
     if [ "$(cat "${PATH%%:*}/sshd-mode")" = serve ]; then
         /usr/sbin/sshd -D -E ~/.sshd/log -f ~/.sshd/config &
@@ -75,6 +75,8 @@ class Machine:
     """False: nothing of the container's output reaches the log."""
     delay_s: float = 0.0
     """So much longer until it runs."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What every process there has in its environment, SSH shells included."""
 
 
 def write_start_script(directory: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,6 +194,8 @@ def _environment(pod: Pod) -> dict[str, str]:
     """The order's, and what the real provider sets."""
     return {
         **pod.order.get("env", {}),
+        **pod.machine.environment,
+        "SSH_ENVIRONMENT": shlex.join(f"{k}={v}" for k, v in pod.machine.environment.items()),
         "RUNPOD_POD_ID": pod.id,
         "RUNPOD_API_KEY": pod.api_key,
         "RUNPOD_DC_ID": pod.data_centre,

@@ -159,7 +159,7 @@ async def test_the_order_of_hand_survives_another_look(opened: OPEN, runpod: Fak
 async def test_a_volume_that_is_there_binds_the_machines_to_its_data_centre(
     opened: OPEN, runpod: FakeRunpod
 ) -> None:
-    order = {"name": "weights", "size": 200, "dataCenterId": "EU-RO-1"}
+    order = {"name": "weights", "size": 200, "dataCenter": "EU-RO-1"}
     volume = runpod.create_volume(order)
     async with opened(RentDraft(budget_usd="40")) as rent:
         await rent.until_seen("ready to review", "Without a network volume")

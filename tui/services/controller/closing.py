@@ -21,12 +21,13 @@ from shared.events import AdapterSaved, utc_now
 from shared.lifecycle import STOP_REASONS, JobStatus, StopReason
 from shared.rental import Machine, MachineState, RentalPhase
 from tui.services.artifacts import fetch_adapter
+from tui.services.controller.moving import forget_carried
+from tui.services.controller.settings import ABSENCES
 from tui.services.controller.training import lose
 from tui.services.controller.work import Overtaken, Work
 from tui.services.ssh.machine_files import MachineFiles
 
-ABSENCES = 2
-"""Looks in a row that have to agree."""
+_ALARM = "alarm: "
 
 
 async def secure(work: Work) -> None:
@@ -81,7 +82,7 @@ async def end_once(work: Work, machine: Machine) -> None:
     elif seen is not None:
         if machine.machine_id is None:  # It was made after all.
             machine = replace(machine, machine_id=seen.machine_id, rented_at=utc_now())
-        await work.save(replace(machine, absences=0, last_error=trouble))
+        await work.save(replace(machine, absences=0, last_error=_alarm_of(machine) or trouble))
         await _say_it_lives(work, machine, trouble or f"it is still {seen.status.value}")
     elif trouble:
         await _say_it_lives(work, machine, trouble)
@@ -98,6 +99,7 @@ async def finish(work: Work) -> None:
         status = STOP_REASONS[outcome].status
         detail = work.rental.outcome_detail
         await work.office.session.store.settle_job(work.job_id, status, detail, outcome)
+    await asyncio.to_thread(forget_carried, work.office.session.config.home, work.job_id)
     await work.office.session.hosts.rented(work.job_id).close()
 
 
@@ -188,10 +190,14 @@ async def _say_it_lives(work: Work, machine: Machine, why: str) -> None:
             f"STILL BEING PAID FOR: {machine.machine_id or machine.name} does not end ({why}). "
             "End it in the provider's console"
         )
-        if not machine.last_error.startswith("alarm"):
-            await work.save(replace(machine, last_error=f"alarm: {why}"))
+        if not _alarm_of(machine):
+            await work.save(replace(machine, last_error=f"{_ALARM}{why}"))
             await work.note(reason, "error")
     await work.stay(reason)
+
+
+def _alarm_of(machine: Machine) -> str:
+    return machine.last_error if machine.last_error.startswith(_ALARM) else ""
 
 
 async def _go_on(work: Work, machine: Machine | None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -17,10 +16,11 @@ from typing import Literal
 from shared.errors import BrightRunError, StoreError
 from shared.rental import Lease, RentalPhase
 from shared.store.rentals import RentalConflict, StoredRental
-from tui.services.controller import closing, preparing, provisioning, training
+from tui.services.controller import closing, moving, preparing, provisioning, training
 from tui.services.controller.leadership import Leadership
-from tui.services.controller.settings import ControllerSettings
+from tui.services.controller.settings import ControllerSettings, growing_pause_s
 from tui.services.controller.sightings import Lookout
+from tui.services.controller.strays import Strays
 from tui.services.controller.work import Office, Phase, Work
 from tui.services.providers.provider import Provider
 from tui.services.session import Session
@@ -33,6 +33,7 @@ _STEPS: dict[RentalPhase, Phase] = {
     RentalPhase.QUEUED: provisioning.queue,
     RentalPhase.PROVISIONING: provisioning.provision,
     RentalPhase.WAITING: provisioning.wait,
+    RentalPhase.MOVING: moving.move,
     RentalPhase.CONNECTING: preparing.connect,
     RentalPhase.CHECKING: preparing.check,
     RentalPhase.INSTALLING: preparing.install,
@@ -63,6 +64,7 @@ class Controller:
         self._tell = on_news
         self._leadership = Leadership(session.store.rentals, kind, self._settings.lease_s)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._has_scanned = False
         self.trouble = ""
         """Why nothing can be done now, such as a missing key; "" if all is well."""
 
@@ -87,9 +89,15 @@ class Controller:
             await self._leadership.give_up()
 
     async def _has_work(self) -> bool:
-        """Without a rented job nobody needs a key, a lease or the network."""
+        """Without a rented job nobody needs a key, a lease or the network.
+
+        Where machines were ever rented, the first look is for those that were left behind.
+        """
+        rentals = self._session.store.rentals
         try:
-            return bool(await self._session.store.rentals.open_ones())
+            if await rentals.open_ones():
+                return True
+            return not self._has_scanned and bool(await rentals.machines())
         except StoreError as error:
             self._say_trouble(str(error))
             return False
@@ -104,15 +112,18 @@ class Controller:
         self._say_trouble("")
         office = await self._office(provider)
         looking = asyncio.create_task(office.lookout.run())
+        strays = Strays(office)
         try:
             while await self._leadership.renew():
                 self._reap(looking)
+                await strays.look(office.lookout.latest)
                 open_ones = await self._session.store.rentals.open_ones()
                 for stored in open_ones:
                     if stored.job_id not in self._tasks:
                         driving = self._drive(office, stored)
                         self._tasks[stored.job_id] = asyncio.create_task(driving)
-                if not open_ones and not self._tasks:
+                self._has_scanned = self._has_scanned or office.lookout.latest.number > 0
+                if not open_ones and not self._tasks and self._has_scanned:
                     return
                 await asyncio.sleep(min(self._settings.tick_s, self._settings.lease_s / 6))
         except StoreError as error:
@@ -164,8 +175,8 @@ class Controller:
                     logger.warning("job %s: %s", work.job_id, error)
                     self._say_trouble(f"{work.job_id}: {error}")
                 if not moved:
-                    pause_s = min(self._settings.tick_s * 2**failures, _LONGEST_PAUSE_S)
-                    await asyncio.sleep(pause_s * random.uniform(0.8, 1.0))
+                    tick_s = self._settings.tick_s
+                    await asyncio.sleep(growing_pause_s(tick_s, failures, _LONGEST_PAUSE_S))
         finally:
             await work.follower.stop()
 

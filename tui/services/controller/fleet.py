@@ -16,8 +16,8 @@ from shared.events import utc_now
 from shared.rental import Machine, MachinePurpose, MachineState
 from shared.store.store import Store
 from shared.store.stored import StoredJob
-from tui.services.controller.closing import ABSENCES
 from tui.services.controller.machine_names import job_of
+from tui.services.controller.settings import ABSENCES
 from tui.services.hosts.host import Step, in_silence
 from tui.services.providers.provider import MachineStatus, Provider, RentedMachine
 from tui.services.session import Session

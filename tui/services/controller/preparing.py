@@ -11,7 +11,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from shared.clean_text import clean_line
 from shared.errors import (
@@ -29,17 +29,15 @@ from shared.lifecycle import Activity, StopReason
 from shared.pod_start import HEARTBEAT_FILE, TOKEN_FILE
 from shared.rental import Machine, RentalPhase
 from tui.services.controller import machine_check, money
+from tui.services.controller.letting_in import fingerprint_in, note_address
+from tui.services.controller.moving import send_along
 from tui.services.controller.provisioning import run_directory
 from tui.services.controller.work import Overtaken, Work
 from tui.services.hosts.rented import base_on
 from tui.services.jobs import find_training_file
-from tui.services.providers.provider import Provider, RentedMachine
-from tui.services.providers.runpod.host_keys_in_log import host_key_fingerprints
+from tui.services.providers.provider import RentedMachine
 from tui.services.ssh.machine_files import MachineFiles
 
-_KEY_TYPES = ("ED25519", "ECDSA", "RSA")
-"""In the order in which our SSH asks for them."""
-_LOG_TIMEOUT_S = 8.0
 _CONSENT = "go on"
 
 
@@ -53,7 +51,7 @@ async def connect(work: Work) -> None:
         await work.stay("its address is not known at the moment")
         return
     if await _let_in(work, machine, seen):
-        await work.enter(RentalPhase.CHECKING)
+        await work.enter(RentalPhase.CHECKING, question="")
 
 
 async def check(work: Work) -> None:
@@ -98,7 +96,7 @@ async def install(work: Work) -> None:
         await work.next_candidate(str(error))
     else:
         if await _may_go_on(work):
-            await work.enter(RentalPhase.STARTING)
+            await work.enter(RentalPhase.STARTING, question="")
 
 
 async def begin(work: Work) -> None:
@@ -164,23 +162,20 @@ async def _let_in(work: Work, machine: Machine, seen: RentedMachine) -> bool:
         host = await work.host.over_ssh(fingerprint)
         await host.shell.run("true")
     except SshRefused as error:
+        await _take_back_answer(work)
         await work.next_candidate(f"was not let in: {error}")
         return False
     except AgentError as error:
         await work.stay(str(error))
         return False
+    await _take_back_answer(work)
     return True
 
 
-async def note_address(files: MachineFiles, seen: RentedMachine) -> bool:
-    """Write down where it is; True if its container began anew, or for the first time."""
-    assert seen.ssh_host is not None and seen.ssh_port is not None
-    host, port, user = seen.ssh_host, seen.ssh_port, seen.ssh_user or "root"
-    is_new = await asyncio.to_thread(files.lead_to, host, port, user)
-    if is_new:
-        # It has made new host keys.
-        await asyncio.to_thread(files.forget_host_key)
-    return is_new
+async def _take_back_answer(work: Work) -> None:
+    """It was about this machine's key: the next machine has another."""
+    if work.stored.answer:
+        await work.office.session.store.rentals.answer(work.job_id, "")
 
 
 async def _fingerprint(work: Work, machine: Machine) -> str | None:
@@ -201,28 +196,6 @@ async def _fingerprint(work: Work, machine: Machine) -> str | None:
         "console, then answer with its fingerprint, SHA256:...",
     )
     return None
-
-
-async def fingerprint_in(provider: Provider, machine_id: str) -> str | None:
-    """The host key that the machine's log names; None while it names none.
-
-    Raises:
-        ProviderError: the log cannot be read.
-    """
-    lines: list[str] = []
-    try:
-        async with (
-            asyncio.timeout(_LOG_TIMEOUT_S),
-            aclosing(provider.log_lines(machine_id)) as log,
-        ):
-            async for line in log:
-                lines.append(line)
-                if _KEY_TYPES[0] in host_key_fingerprints(lines):
-                    break
-    except TimeoutError:
-        pass  # A log goes on for ever.
-    found = host_key_fingerprints(lines)
-    return next((found[key_type] for key_type in _KEY_TYPES if key_type in found), None)
 
 
 async def _ask_machine(work: Work) -> machine_check.MachineReport:
@@ -297,6 +270,8 @@ async def _hand_over(work: Work, machine: Machine) -> None:
     )
     # What was on a disk that is gone is not told again: attempts go on counting.
     first_attempt = 1 if request.keeps_results else work.rental.attempts_lost + 1
+    if rental.carried:
+        await send_along(work)
     async with work.host.client() as client:
         await client.start(work.job.spec, first_attempt=first_attempt, limits=limits)
 

@@ -15,26 +15,32 @@ from pathlib import PurePosixPath
 from shared.errors import (
     AmbiguousAnswer,
     InsufficientBalance,
+    InvalidInput,
     NoCapacity,
+    ProviderError,
     ProviderRefused,
     ProviderUnauthorized,
     ProviderUnreachable,
 )
 from shared.events import utc_now
 from shared.lifecycle import StopReason
-from shared.machine_request import Candidate
+from shared.machine_request import Candidate, Stock
 from shared.pod_start import PodStart, render_start_command
 from shared.rental import Machine, MachinePurpose, MachineState, RentalPhase
 from tui.services.controller import money
 from tui.services.controller.machine_names import machine_name
+from tui.services.controller.questions import question_of
 from tui.services.controller.work import Work
 from tui.services.hosts.rented import base_on
 from tui.services.providers.provider import MachineOrder, MachineStatus, RentedMachine
+from tui.services.rented_jobs import MOVE
 from tui.services.ssh.machine_files import MachineFiles
 
 _RUN_DIRECTORIES = PurePosixPath("/dev/shm/brightrun")
 _BASE_URL = "RUNPOD_API_BASE_URL"
 _LEAST_LEASE_SHARE = 0.5
+_LAST_PATIENCE_S = 10.0
+"""For the provider's answer, in a controller that is to end."""
 
 
 async def queue(work: Work) -> None:
@@ -78,13 +84,51 @@ async def wait(work: Work) -> None:
     elif waited_s > work.request.wait_for_stock_hours * 3600:
         tried = "; ".join(work.rental.failures)
         await work.close_with(StopReason.NO_MACHINE, f"no machine was to be had: {tried}")
+    elif work.stored.answer == MOVE:
+        await work.office.session.store.rentals.answer(work.job_id, "")
+        await work.enter(RentalPhase.MOVING, "as you answered", question="")
     elif (utc_now() - work.rental.since).total_seconds() > work.office.settings.stock_retry_s:
-        await work.enter(RentalPhase.PROVISIONING, "trying again", next_candidate=0, failures=())
+        await _try_again(work)
+    else:
+        await work.stay(work.rental.reason, question=question_of(work.request))
+
+
+async def _try_again(work: Work) -> None:
+    """Once the catalogue says that there is something; asking in vain would fill the ledger."""
+    candidates = work.request.candidates
+    wanted = list(dict.fromkeys(candidate.gpu_type for candidate in candidates))
+    clouds = list(dict.fromkeys(candidate.cloud for candidate in candidates))
+    try:
+        offers = await work.office.provider.offers(wanted, candidates[0].gpu_count, clouds)
+    except ProviderError as error:
+        await work.stay(f"the catalogue cannot be read: {error}", since=utc_now())
+        return
+    if any(_is_for(offer, candidate) for offer in offers for candidate in candidates):
+        await work.enter(
+            RentalPhase.PROVISIONING,
+            "there is stock again",
+            next_candidate=0,
+            failures=(),
+            question="",
+        )
+    else:
+        await work.stay("sold out; the catalogue is looked at again", since=utc_now())
+
+
+def _is_for(offer: Candidate, candidate: Candidate) -> bool:
+    """True if the offer is in stock, and is what the candidate asks for."""
+    return (
+        offer.stock is not Stock.NONE
+        and (offer.gpu_type, offer.cloud) == (candidate.gpu_type, candidate.cloud)
+        and candidate.data_center in (None, offer.data_center)
+    )
 
 
 async def _ask_for_one(work: Work) -> None:
     candidate = work.candidate
     now = utc_now()
+    if not work.may_ask:
+        return
     if candidate is None:
         await _all_were_tried(work)
         return
@@ -110,7 +154,10 @@ async def _ask_for_one(work: Work) -> None:
 async def _all_were_tried(work: Work) -> None:
     since = work.rental.waiting_since or utc_now()
     reason = "; ".join(work.rental.failures) or "no candidate is left"
-    await work.enter(RentalPhase.WAITING, reason, waiting_since=since)
+    if work.rental.refusals >= len(work.request.candidates):
+        await work.close_with(StopReason.PROVIDER_REFUSED, reason)
+        return
+    await work.enter(RentalPhase.WAITING, reason, waiting_since=since, refusals=0)
 
 
 async def _cannot_afford(work: Work, candidate: Candidate, spent: float) -> None:
@@ -165,8 +212,17 @@ async def _rent(work: Work, candidate: Candidate) -> None:
         rentals=number,
     )
     await work.office.session.store.rentals.intend(machine)
-    # Not to be cut off between the question and the note of its answer.
-    await asyncio.shield(_ask_provider(work, machine, _order(work, machine, candidate, public_key)))
+    order = _order(work, machine, candidate, public_key)
+    asking = asyncio.create_task(_ask_provider(work, machine, order))
+    try:
+        await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        # Not to be cut off between the question and the note of its answer, unless that takes
+        # long: then whoever leads next looks for it by its name.
+        await asyncio.wait({asking}, timeout=_LAST_PATIENCE_S)
+        asking.cancel()
+        await asyncio.wait({asking})
+        raise
 
 
 def _order(work: Work, machine: Machine, candidate: Candidate, public_key: str) -> MachineOrder:
@@ -214,7 +270,7 @@ async def _ask_provider(work: Work, machine: Machine, order: MachineOrder) -> No
     except AmbiguousAnswer as error:
         await work.note(f"{error} Looking whether {machine.name} was made.", "warning")
         await work.stay(f"looking whether {machine.name} was made")
-    except (NoCapacity, ProviderRefused) as error:
+    except (NoCapacity, ProviderRefused, InvalidInput) as error:
         await work.save(replace(never, end_reason=str(error)))
         failure = f"{machine.label}: {error}"
         await work.note(failure, "warning")
@@ -223,12 +279,14 @@ async def _ask_provider(work: Work, machine: Machine, order: MachineOrder) -> No
             machine=None,
             next_candidate=work.rental.next_candidate + 1,
             failures=(*work.rental.failures, failure),
+            refusals=work.rental.refusals + (not isinstance(error, NoCapacity)),
         )
     except (InsufficientBalance, ProviderUnauthorized) as error:
         await work.save(replace(never, end_reason=str(error)))
         await work.stay(str(error), machine=None)
         await work.close_with(StopReason.PROVIDER_REFUSED, str(error))
     except ProviderUnreachable as error:
+        work.put_off(error.retry_after_s)
         await work.save(replace(never, end_reason=str(error)))
         await work.note(str(error), "warning")
         await work.stay(str(error), machine=None)
@@ -238,6 +296,7 @@ async def _ask_provider(work: Work, machine: Machine, order: MachineOrder) -> No
 
 async def _take_over(work: Work, machine: Machine, seen: RentedMachine) -> None:
     """It exists, and it is ours: its id is written down before anything else."""
+    work.was_answered()
     now = utc_now()
     await work.save(
         replace(
@@ -254,6 +313,8 @@ async def _take_over(work: Work, machine: Machine, seen: RentedMachine) -> None:
         f"{machine.label}: {seen.status.value}",
         first_rented_at=work.rental.first_rented_at or now,
         waiting_since=None,
+        refusals=0,
+        missing_in=(),
     )
 
 
@@ -302,7 +363,8 @@ async def _look_at(work: Work, machine: Machine) -> None:
     elif not seen.status.is_up:
         await work.next_candidate(f"{seen.status.value}: {await _last_words(work, machine)}")
     elif seen.status is MachineStatus.RUNNING and seen.ssh_host is not None:
-        await work.enter(RentalPhase.CONNECTING, f"{seen.ssh_host}:{seen.ssh_port}")
+        address = f"{seen.ssh_host}:{seen.ssh_port}"
+        await work.enter(RentalPhase.CONNECTING, address, missing_in=())
     else:
         await work.stay(f"{machine.label}: {seen.status.value}", missing_in=())
 

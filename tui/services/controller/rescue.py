@@ -1,46 +1,22 @@
-"""Rents the smallest machine on a volume, brings the adapter home, and ends the machine.
+"""Brings the adapter home from a network volume on which no machine works any more.
 
-For results that nobody was there to fetch. The machine runs no agent and no job: it touches nothing
-on the volume, so it may be rented while the job is anything but running.
+For results that nobody was there to fetch.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from pathlib import Path
 
-from shared.errors import (
-    AgentError,
-    AmbiguousAnswer,
-    InvalidInput,
-    NoCapacity,
-    ProviderError,
-    UnknownHostKey,
-)
 from shared.events import utc_now
-from shared.pod_start import PodStart, render_start_command
-from shared.rental import Machine, MachinePurpose, MachineState
-from shared.store.rentals import StoredRental
 from shared.store.stored import StoredJob
 from tui.services.artifacts import fetch_adapter
-from tui.services.controller import fleet
-from tui.services.controller.machine_names import rescue_name
-from tui.services.controller.preparing import fingerprint_in, note_address
-from tui.services.controller.provisioning import run_directory, start_environment
 from tui.services.controller.volume_artifacts import VolumeArtifacts
+from tui.services.controller.volume_machine import POLL_S, machine_on_volume
 from tui.services.hosts.host import Step, in_silence
 from tui.services.hosts.rented import base_on
-from tui.services.hosts.ssh import SshHost
-from tui.services.providers.provider import MachineOrder, MachineStatus, Provider, RentedMachine
+from tui.services.providers.provider import Provider
 from tui.services.rented_jobs import request_of
 from tui.services.session import Session
-from tui.services.ssh.machine_files import MachineFiles
-
-_POLL_S = 2.0
-_PATIENCE_S = 900.0
-_LIFETIME_S = 2 * 3600
-_DISK_GB = 10
 
 
 async def rescue(
@@ -50,7 +26,7 @@ async def rescue(
     destination: Path,
     on_step: Step = in_silence,
     *,
-    poll_s: float = _POLL_S,
+    poll_s: float = POLL_S,
 ) -> Path:
     """The adapter's directory here, verified; the machine is gone when this returns.
 
@@ -60,184 +36,13 @@ async def rescue(
         ProviderError: no machine is to be had; or the machine may live on, which is said.
     """
     stored = await request_of(session, job)
-    volume_id = stored.request.network_volume_id
-    if volume_id is None:
-        raise InvalidInput(f"{job.job_id} has no network volume: nothing outlived its machine.")
-    if stored.rental.machine is not None:
-        raise InvalidInput(
-            f"{job.job_id} has a machine now: `brightrun fetch {job.job_id}` asks its agent."
-        )
-    machine = await _intend(session, provider, job, stored)
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            seen = await _rent(session, provider, machine, stored, volume_id, on_step, poll_s)
-            host = await _let_in(session, provider, machine, seen, stored, on_step, poll_s)
-        try:
-            return await _fetch(session, host, job, stored, destination, on_step)
-        finally:
-            await host.close()
-    except TimeoutError as error:
-        raise ProviderError(
-            f"{machine.name} could not be reached within {_PATIENCE_S / 60:.0f} min; it is ended."
-        ) from error
-    finally:
-        # Whatever happens, and whoever cancels: it is not left running.
-        await asyncio.shield(_end(session, provider, machine.name, on_step, poll_s))
 
-
-async def _intend(
-    session: Session, provider: Provider, job: StoredJob, stored: StoredRental
-) -> Machine:
-    rentals = session.store.rentals
-    number = 1 + sum(
-        machine.purpose is MachinePurpose.RESCUE for machine in await rentals.machines(job.job_id)
-    )
-    machine = Machine(
-        name=rescue_name(await rentals.mark(), job.job_id, number),
-        job_id=job.job_id,
-        provider=provider.name,
-        purpose=MachinePurpose.RESCUE,
-        number=number,
-        label="the smallest CPU machine",
-        state=MachineState.INTENDED,
-        usd_per_hour=0.0,
-        created_at=utc_now(),
-    )
-    await rentals.intend(machine)
-    await rentals.note(job.job_id, utc_now(), "rescue: renting a small machine on the volume")
-    return machine
-
-
-async def _rent(
-    session: Session,
-    provider: Provider,
-    machine: Machine,
-    stored: StoredRental,
-    volume_id: str,
-    on_step: Step,
-    poll_s: float,
-) -> RentedMachine:
-    """Running, with an address."""
-    volumes = {volume.volume_id: volume for volume in await provider.volumes()}
-    if volume_id not in volumes:
-        raise InvalidInput(f"the account has no network volume {volume_id} any more.")
-    data_center = volumes[volume_id].data_center
-    files = MachineFiles(session.config.home, machine.name)
-    order = _order(machine, stored, data_center, await asyncio.to_thread(files.public_key))
-    on_step(f"renting the smallest machine in {data_center}")
-    asking = asyncio.create_task(provider.rent(order))
-    try:
-        seen = await asyncio.shield(asking)
-    except AmbiguousAnswer:
-        on_step("looking whether it was made")
-        seen = await _found(provider, machine.name, poll_s)
-    except asyncio.CancelledError:
-        await asyncio.wait({asking})
-        raise
-    machine = replace(
-        machine,
-        state=MachineState.RENTED,
-        machine_id=seen.machine_id,
-        rented_at=utc_now(),
-        usd_per_hour=seen.usd_per_hour,
-        data_center=data_center,
-    )
-    await session.store.rentals.save_machine(machine)
-    while seen.status is not MachineStatus.RUNNING or seen.ssh_host is None:
-        on_step(f"{seen.status.value} at ${seen.usd_per_hour:.2f} an hour")
-        await asyncio.sleep(poll_s)
-        looked = await provider.machine(seen.machine_id)
-        if looked is not None:  # Just made, it may be unknown for a moment.
-            seen = looked
-        if not seen.status.is_up:
-            raise ProviderError(f"{machine.name} is {seen.status.value}; try again.")
-    return seen
-
-
-async def _found(provider: Provider, name: str, poll_s: float) -> RentedMachine:
-    for _ in range(10):
-        for seen in await provider.machines():
-            if seen.name == name:
-                return seen
-        await asyncio.sleep(poll_s)
-    raise NoCapacity(f"{name} was not made; try again.")
-
-
-def _order(
-    machine: Machine, stored: StoredRental, data_center: str, public_key: str
-) -> MachineOrder:
-    directory = run_directory(machine.name)
-    start = PodStart(
-        rental=1,
-        base=f"{directory}/base",  # not on the volume: neither its fence nor its agent is touched
-        start_script=stored.request.start_script,
-        run_directory=directory,
-        silence_limit_s=_LIFETIME_S,
-        lifetime_s=_LIFETIME_S,
-    )
-    return MachineOrder(
-        name=machine.name,
-        candidate=None,
-        image=stored.request.image,
-        command=render_start_command(start),
-        env=start_environment(public_key),
-        container_disk_gb=_DISK_GB,
-        min_cuda=None,
-        network_volume_id=stored.request.network_volume_id,
-        mount_path=stored.request.mount_path,
-        data_center=data_center,
-    )
-
-
-async def _let_in(
-    session: Session,
-    provider: Provider,
-    machine: Machine,
-    seen: RentedMachine,
-    stored: StoredRental,
-    on_step: Step,
-    poll_s: float,
-) -> SshHost:
-    files = MachineFiles(session.config.home, machine.name)
-    await note_address(files, seen)
-    while True:
-        on_step("waiting for its SSH")
-        fingerprint = await fingerprint_in(provider, seen.machine_id)
-        if fingerprint is not None:
-            host = SshHost(files.options(fingerprint), base=base_on(stored.request))
-            try:
-                await host.shell.run("true")
-                return host
-            except UnknownHostKey:
-                await host.close()
-                raise
-            except AgentError:
-                await host.close()
-        await asyncio.sleep(poll_s)
-
-
-async def _fetch(
-    session: Session,
-    host: SshHost,
-    job: StoredJob,
-    stored: StoredRental,
-    destination: Path,
-    on_step: Step,
-) -> Path:
     def tell(done_bytes: int, total_bytes: int) -> None:
         on_step(f"bringing the adapter home: {100 * done_bytes // max(1, total_bytes)} %")
 
-    source = VolumeArtifacts(host, f"{base_on(stored.request)}/agent")
-    path = await fetch_adapter(source, job.job_id, destination, progress=tell)
-    await session.store.rentals.note(job.job_id, utc_now(), f"rescue: the adapter is here: {path}")
+    why = "to bring the adapter home"
+    async with machine_on_volume(session, provider, stored, why, on_step, poll_s) as host:
+        source = VolumeArtifacts(host, f"{base_on(stored.request)}/agent")
+        path = await fetch_adapter(source, job.job_id, destination, progress=tell)
+    await session.store.rentals.note(job.job_id, utc_now(), f"the adapter is here: {path}")
     return path
-
-
-async def _end(
-    session: Session, provider: Provider, name: str, on_step: Step, poll_s: float
-) -> None:
-    """Until its absence is proved; also if nobody knows whether it was ever made."""
-    rented = [m for m in await fleet.our_machines(session, provider) if m.name == name]
-    for machine in rented:
-        machine = replace(machine, serves=False)
-        await fleet.end_machine(session, provider, machine, on_step, poll_s=poll_s)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+
+ABSENCES = 2
+"""Looks in a row that have to agree before a machine counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +16,9 @@ class ControllerSettings:
     tick_s: float = 5.0
     """Between two looks at all machines: one request, of 60 a minute that the account has."""
     lease_s: float = 60.0
-    absence_grace_s: float = 30.0
-    """Of a machine that may have been made: lists may lag that long behind."""
+    absence_grace_s: float = 90.0
+    """Of a machine that may have been made: a request may take a minute, which nobody waits for
+    once its controller is killed, and lists may lag half a minute behind."""
     deadline_factor: float = 1.0
     """Of the deadlines in `shared.rental.PHASES`."""
     stock_retry_s: float = 60.0
@@ -40,3 +45,12 @@ class ControllerSettings:
     """Between two looks at wishes while something takes long."""
     dead_man_tick_s: float = 5.0
     concurrent_jobs: int = 3
+
+
+_MOST_DOUBLINGS = 20
+
+
+def growing_pause_s(first_s: float, failures: int, longest_s: float) -> float:
+    """After so many failures in a row: doubled each time, and not the same for everybody."""
+    doubled_s = first_s * 2 ** min(failures, _MOST_DOUBLINGS)
+    return float(min(doubled_s, longest_s) * random.uniform(0.5, 1.0))

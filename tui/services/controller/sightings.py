@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from dataclasses import dataclass
 
 from shared.errors import ProviderError, ProviderUnauthorized
 from shared.rental import Machine
-from tui.services.controller.settings import ControllerSettings
+from tui.services.controller.settings import ControllerSettings, growing_pause_s
 from tui.services.providers.provider import MachineStatus, Provider, RentedMachine
 
 
@@ -81,10 +80,12 @@ class Lookout:
 
     async def _pause(self, failures: int) -> None:
         tick_s = self._settings.tick_s
-        pause_s = min(tick_s * 2**failures, max(tick_s, self._settings.provider_pause_s))
+        pause_s = tick_s
         retry_after_s = getattr(self.latest.error, "retry_after_s", None)
         if failures:
-            pause_s = max(pause_s * random.uniform(0.5, 1.0), retry_after_s or 0.0)
+            longest_s = max(tick_s, self._settings.provider_pause_s)
+            pause_s = growing_pause_s(tick_s, failures, longest_s)
+            pause_s = max(pause_s, retry_after_s or 0.0)
         hurry = asyncio.create_task(self._hurry.wait()) if not failures else None
         try:
             # At least a fifth of a tick lies between two looks, however many are in a hurry.

@@ -15,7 +15,7 @@ from shared.lifecycle import STOP_REASONS, StopReason
 from shared.machine_request import AfterInterruptions
 from shared.rental import Machine, RentalPhase
 from tui.services.controller import money
-from tui.services.controller.preparing import note_address
+from tui.services.controller.letting_in import note_address
 from tui.services.controller.work import Work
 from tui.services.providers.provider import RentedMachine
 from tui.services.rented_jobs import GO_ON
@@ -100,9 +100,6 @@ async def ask(work: Work) -> None:
 
 
 async def _ended(work: Work, outcome: StopReason) -> None:
-    if outcome is StopReason.HARDWARE_FAULT:
-        await lose(work, f"its hardware failed: {work.job.state.detail}")
-        return
     await work.enter(
         RentalPhase.SECURING,
         STOP_REASONS[outcome].status.value,

@@ -1,20 +1,26 @@
-"""A job's adapter on a network volume, where no agent runs: found and read over SSH.
+"""A job's adapter and checkpoints on a network volume where no agent runs, read over SSH.
 
-The same files in the same order as an agent would serve; whoever fetches them checks every hash.
+Of an adapter the same files in the same order as an agent would serve; whoever fetches them checks
+every hash.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import shlex
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path, PurePosixPath
 
 from shared.agent_protocol import ArtifactFile, ArtifactList
+from shared.clean_text import clean_line
 from shared.errors import IntegrityError, ProtocolError
-from shared.manifest import MANIFEST_NAME
+from shared.manifest import MANIFEST_NAME, file_sha256, verify
+from tui.services.hosts.host import Step
 from tui.services.hosts.ssh import SshHost
+from tui.services.ssh.remote_shell import SshShell
 
 _FOLDER = "adapter"
 
@@ -57,6 +63,46 @@ class VolumeArtifacts:
             yield offset, chunks
         finally:
             await chunks.aclose()
+
+
+async def bring_newest_checkpoint(
+    shell: SshShell, root: str, job_id: str, home: Path, on_step: Step
+) -> Path | None:
+    """The job's newest committed checkpoint, verified, below `home`; None where it has none.
+
+    It lies as on the volume: `attempts/N/checkpoints/step-S`.
+
+    Raises:
+        IntegrityError: its hashes do not hold.
+        AgentUnreachable: the connection was lost; calling again goes on from there.
+    """
+    job = f"{root}/jobs/{job_id}"
+    pattern = f"attempts/*/checkpoints/step-*/{MANIFEST_NAME}"
+    found = await shell.run(f"cd {shlex.quote(job)} 2>/dev/null && ls -d {pattern} 2>/dev/null")
+    places = [PurePosixPath(line).parent for line in found.stdout.splitlines()]
+    if not places:
+        return None
+    newest = max(places, key=lambda place: (int(place.parts[1]), place.name))
+    manifest = (await shell.run(f"cat {shlex.quote(f'{job}/{newest}/{MANIFEST_NAME}')}")).stdout
+    target = home / newest
+    await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
+    for name, facts in json.loads(manifest)["files"].items():
+        if "/" in name or name in ("", ".", ".."):
+            raise IntegrityError(f"{newest}: its manifest names a file {clean_line(name)!r}.")
+        on_step(f"bringing {newest.name} here: {clean_line(name)}")
+        await _bring(shell, f"{job}/{newest}/{name}", target / name, facts["sha256"])
+    (target / MANIFEST_NAME).write_text(manifest, encoding="utf-8")
+    await asyncio.to_thread(verify, target)
+    return target
+
+
+async def _bring(shell: SshShell, source: str, target: Path, sha256: str) -> None:
+    if target.is_file() and await asyncio.to_thread(file_sha256, target) == sha256:
+        return
+    with target.open("wb") as file:
+        async with aclosing(shell.read(source)) as chunks:
+            async for chunk in chunks:
+                file.write(chunk)
 
 
 def _list_of(attempt: int, manifest: str) -> ArtifactList:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from shared.store.rentals import StoredRental
 from shared.store.stored import StoredJob
 from tui.services.controller.follower import Follower
 from tui.services.controller.leadership import Leadership
-from tui.services.controller.settings import ControllerSettings
+from tui.services.controller.settings import ControllerSettings, growing_pause_s
 from tui.services.controller.sightings import Lookout, Sightings
 from tui.services.hosts.rented import RentedHost
 from tui.services.providers.provider import Provider, RentedMachine
@@ -59,6 +60,8 @@ class Work:
         self.stored = stored
         self.job = job
         self.follower = Follower(office.session, job.job_id, office.settings)
+        self._unanswered = 0
+        self._ask_at = 0.0
 
     @property
     def job_id(self) -> str:
@@ -101,6 +104,22 @@ class Work:
     @property
     def is_late(self) -> bool:
         return self.deadline is not None and utc_now() > self.deadline
+
+    @property
+    def may_ask(self) -> bool:
+        """False for a while after the provider has not answered, or has said `later`."""
+        return time.monotonic() >= self._ask_at
+
+    def put_off(self, retry_after_s: float | None) -> None:
+        """Ask the provider for a machine later, each time later than before."""
+        settings = self.office.settings
+        self._unanswered += 1
+        pause_s = growing_pause_s(settings.tick_s, self._unanswered, settings.provider_pause_s)
+        self._ask_at = time.monotonic() + max(pause_s, retry_after_s or 0.0)
+
+    def was_answered(self) -> None:
+        """The next time is not put off."""
+        self._unanswered, self._ask_at = 0, 0.0
 
     async def reload(self) -> None:
         """Look into the ledger."""

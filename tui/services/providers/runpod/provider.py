@@ -86,6 +86,7 @@ class RunpodProvider:
         self._official = OfficialClient(api_key, base_url)
         self._reconnect_pause_s = reconnect_pause_s
         self._quiet_log_s = quiet_log_s
+        self._is_limited = False
 
     @property
     def name(self) -> str:
@@ -117,9 +118,14 @@ class RunpodProvider:
 
     async def machines(self) -> list[RentedMachine]:
         try:
+            if self._is_limited:
+                # The package would ask at once, whatever Retry-After says.
+                raise RateLimited("as the last time")
             listed = [_read_pod(each) for each in await self._official.pods()]
         except RateLimited:
+            self._is_limited = True
             listed = (await self._transport.get(pods.LIST, pods.PodList)).pods
+            self._is_limited = False
         found = [pod.machine() for pod in listed]
         return [each for each in found if each.status is not MachineStatus.TERMINATED]
 
