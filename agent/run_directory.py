@@ -236,6 +236,10 @@ class AgentRoot:
     def job(self, job_id: str) -> JobDirectory:
         return JobDirectory(self.path / "jobs" / job_id)
 
+    def of_sibling(self, job_id: str) -> AgentRoot:
+        """The root of another job where each has its own: `jobs/<job id>/agent` on a volume."""
+        return AgentRoot(self.path.parent.parent / job_id / self.path.name)
+
     def jobs(self) -> list[JobDirectory]:
         """Jobs with a written spec, oldest id first."""
         folder = self.path / "jobs"

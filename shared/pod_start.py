@@ -25,6 +25,8 @@ from posixpath import relpath
 
 RUNPOD_API = "https://api.runpod.io"
 """Where the pod ends itself unless its environment names another place."""
+CONTAINER_STARTS = "brightrun: the container starts"
+"""The first line of its log, each time: what an earlier start has printed counts no more."""
 MACHINE_FILE = "machine.json"
 POD_FILE = "pod.json"
 HEARTBEAT_FILE = "heartbeat"
@@ -201,6 +203,7 @@ remember_beginning() {
   else replace "$root/began-$rental" "$boot $(cat "$run/began")" || say "cannot write to $root"; fi
 }
 
+say 'the container starts'
 mkdir -p "$run"
 printf '{"rental": %s, "pod_id": "%s", "api_key": "%s", "api": "%s"}\n' "$rental" \
   "$(escaped "$id")" "$(escaped "$key")" "$(escaped "$api")" > "$run/pod.json"

@@ -17,8 +17,9 @@ INTERRUPTED = 130
 
 HELP = (
     "Exit codes: 0 ok; 1 the job failed, or something unexpected; 2 invalid input; "
-    "3 the job was cancelled; 4 unknown job; 5 the agent is unreachable or refused; "
-    "6 a file's hash does not hold; 7 the provider of machines refused or did not answer; "
+    "3 the job was cancelled, or you did not agree; 4 unknown job; "
+    "5 the agent is unreachable or refused; 6 a file's hash does not hold; "
+    "7 the provider of machines refused or did not answer; "
     "130 interrupted (the job goes on)."
 )
 

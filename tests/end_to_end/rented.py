@@ -49,6 +49,7 @@ QUICK = ControllerSettings(
     deadline_factor=1.0,
     stock_retry_s=0.5,
     provider_pause_s=1.0,
+    log_patience_s=1.0,
     contact_patience_s=2.0,
     lost_after_s=20.0,
     cancel_patience_s=5.0,
@@ -81,11 +82,9 @@ class Rented:
             subprocess.run(["cp", "-a", f"{self.template}/.", str(directory)], check=True)
         return str(made["id"])
 
-    def install_in_image(self) -> None:
-        """Machines without a volume have the agent where a volume would be mounted."""
-        path = self.fake.mount_path
-        shutil.rmtree(path, ignore_errors=True)
-        subprocess.run(["cp", "-a", str(self.template), str(path)], check=True)
+    def base_of(self, volume_id: str, job_id: str) -> Path:
+        """The job's own directory on a volume."""
+        return self.fake.volume_directory(volume_id) / "brightrun" / "jobs" / job_id
 
     def request(self, **changes: Any) -> MachineRequest:
         """An H100 PCIe on a new volume, unless it says otherwise."""
@@ -123,7 +122,13 @@ class Rented:
     async def start(
         self, session: Session, job_id: str, notes: str, request: MachineRequest, **changes: Any
     ) -> StoredJob:
-        """As `brightrun start` does, once all was checked."""
+        """As `brightrun start` does, once all was checked; the trainer is the stand-in."""
+        if self.fake.user is not None:
+            places = [self.template] if self.template.exists() else []
+            if request.network_volume_id in self.fake.volumes:
+                places.append(self.fake.volume_directory(request.network_volume_id))
+            for place in places:
+                use_stand_in_trainer(self, place, job_id)
         spec = self.spec(job_id, notes, **changes)
         report = _clean_report(self.dataset)
         job, _ = await start_rented_job(session, self.dataset, spec, report, request)
@@ -246,7 +251,7 @@ async def called_off(session: Session, job_id: str, timeout_s: float = 40.0) -> 
 
 def events_on_volume(rented: Rented, volume_id: str, job_id: str, attempt: int = 1) -> list[Event]:
     """What the agent has written in the job's journal there, whoever has seen it."""
-    base = rented.fake.volume_directory(volume_id) / "brightrun"
+    base = rented.base_of(volume_id, job_id)
     journal = AgentRoot(base / "agent").job(job_id).attempt(attempt).journal_path
     return [record.event for record in decode_journal_records(journal.read_bytes())]
 
@@ -282,14 +287,18 @@ async def check_invariants(
 
 
 async def _check_metrics(session: Session, job_id: str) -> None:
-    """I3: within each attempt no gap, duplicate or disorder."""
+    """I3: within each attempt no gap, duplicate or disorder, and none between two of them."""
     records = await session.store.events(job_id)
     cursors = [(record.attempt, record.seq) for record in records]
     assert cursors == sorted(set(cursors))
-    for attempt in {record.attempt for record in records}:
+    reached = 0
+    for attempt in sorted({record.attempt for record in records}):
         mine = [record for record in records if record.attempt == attempt]
         steps = [record.event.step for record in mine if isinstance(record.event, Metrics)]
-        assert steps == list(range(steps[0], steps[0] + len(steps))) if steps else True
+        if steps:
+            assert steps == list(range(steps[0], steps[0] + len(steps)))
+            assert steps[0] <= reached + 1
+            reached = steps[-1]
         assert [record.seq for record in mine] == list(range(1, len(mine) + 1))
 
 
@@ -307,7 +316,6 @@ def _clean_report(dataset: Path) -> DatasetReport:
 async def make_template(user: Rented) -> None:
     """Have the agent installed by a first job, and keep its volume for all others."""
     volume = user.volume()
-    use_stand_in_trainer(user, volume)
     async with user.controlled() as (session, _):
         await user.start(session, "first", "steps=1", user.request(network_volume_id=volume))
         job = await until_final(session, "first", timeout_s=240)
@@ -320,26 +328,19 @@ def keep_as_template(rented: Rented, volume_id: str) -> None:
     source = rented.fake.volume_directory(volume_id)
     shutil.rmtree(rented.template, ignore_errors=True)
     subprocess.run(["cp", "-a", str(source), str(rented.template)], check=True)
-    root = rented.template / "brightrun" / "agent"
-    for left in ("jobs", "datasets", "machine.json", "agent.json", "began-1"):
-        path = root / left
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    shutil.rmtree(rented.template / "brightrun" / "jobs")
 
 
-def use_stand_in_trainer(rented: Rented, volume_id: str) -> None:
-    """Jobs on this volume run the stand-in, as an environment of the user's own would."""
-    base = rented.fake.volume_directory(volume_id) / "brightrun"
-    script = base / "stand_in_trainer.py"
-    base.mkdir(parents=True, exist_ok=True)
-    shutil.copy(STAND_IN, script)
+def use_stand_in_trainer(rented: Rented, directory: Path, job_id: str) -> None:
+    """The job runs the stand-in, as an environment of the user's own would."""
+    base = directory / "brightrun"
     seen_base = rented.fake.mount_path / "brightrun"
-    (base / "agent").mkdir(exist_ok=True)
+    root = base / "jobs" / job_id / "agent"
+    root.mkdir(parents=True, exist_ok=True)
+    shutil.copy(STAND_IN, base / "stand_in_trainer.py")
     # The environment is made later: whichever there is then.
     find = f'exec $(ls {seen_base}/env/*/bin/python) -P {seen_base}/stand_in_trainer.py "$1"'
-    command = {"command": ["/bin/sh", "-c", find, "sh"]}
-    (base / "agent" / "trainer.json").write_text(json.dumps(command))
-    user = rented.fake.user
-    subprocess.run(["chown", "-R", f"{user}:", str(base)], check=True)
+    if not (root / "trainer.json").exists():
+        command = ["/bin/sh", "-c", find, "sh"]
+        (root / "trainer.json").write_text(json.dumps({"command": command}))
+    subprocess.run(["chown", "-R", f"{rented.fake.user}:", str(base)], check=True)

@@ -16,9 +16,9 @@ def pod_of(user: Rented, job_id: str) -> Pod:
     return pod
 
 
-def files_on(user: Rented, volume_id: str) -> Path:
-    """The agent's root on a volume."""
-    return user.fake.volume_directory(volume_id) / "brightrun" / "agent"
+def files_on(user: Rented, volume_id: str, job_id: str) -> Path:
+    """The root of the job's agent on a volume."""
+    return user.base_of(volume_id, job_id) / "agent"
 
 
 async def ledger(session: Session, job_id: str) -> str:

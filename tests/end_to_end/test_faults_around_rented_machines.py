@@ -24,6 +24,7 @@ from tests.end_to_end.rented import (
     check_invariants,
     until_final,
     until_step,
+    use_stand_in_trainer,
 )
 from tests.end_to_end.rented_job import completed, files_on, pod_of
 from tests.fakes.shifted_clock import COMPILER, shifted_clock
@@ -55,7 +56,7 @@ async def test_secrets_reach_the_memory_of_a_machine_and_nothing_else(
             if "stand_in_trainer.py\0" in line and "agent.shim" not in line:
                 trainers += 1
                 assert pod.api_key not in environment
-                assert f"HF_HOME={user.fake.mount_path}/brightrun/hub\0" in environment
+                assert f"HF_HOME={user.fake.mount_path}/brightrun/jobs/secret/hub\0" in environment
                 assert "HF_TOKEN_PATH=/dev/shm/brightrun/" in environment
         assert trainers == 1
         job = await called_off(session, "secret")
@@ -81,7 +82,9 @@ async def test_wrong_and_jumping_clocks_change_nothing(user: Rented) -> None:
     there = shifted_clock(user.template.parent / "clock-there", 600)
     here = shifted_clock(user.template.parent / "clock-here", -600)
     request = user.request()
-    root = files_on(user, request.network_volume_id or "")
+    volume_id = request.network_volume_id or ""
+    root = files_on(user, volume_id, "clocks")
+    use_stand_in_trainer(user, user.fake.volume_directory(volume_id), "clocks")
     shift = "env " + shlex.join(f"{name}={value}" for name, value in there.environment.items())
     command = (root / "trainer.json").read_text()
     (root / "trainer.json").write_text(command.replace("exec $(ls", f"exec {shift} $(ls"))
@@ -139,4 +142,6 @@ def _use_real_trainer(user: Rented, volume_id: str) -> None:
         f'exec $(ls {user.fake.mount_path}/brightrun/env/*/bin/python) -P -m agent.trainer "$1"'
     )
     told = {"command": ["/bin/sh", "-c", find, "sh"]}
-    (files_on(user, volume_id) / "trainer.json").write_text(json.dumps(told))
+    root = files_on(user, volume_id, "real")
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "trainer.json").write_text(json.dumps(told))

@@ -70,12 +70,12 @@ async def test_an_adapter_that_nobody_fetched_is_brought_home_from_its_volume(
 async def test_a_job_moves_by_consent_where_its_volume_has_no_machine_any_more(
     user: Rented,
 ) -> None:
-    user.install_in_image()
+    user.fake.settings.image_workspace = str(user.template)
     async with user.controlled() as (session, _):
         await user.start(session, "job-moved", "steps=40 delay=0.2", user.request())
         await until_step(session, "job-moved", 8)
         (pod,) = user.fake.pods
-        user.fake.catalogue.set_stock(0, H100, "US-KS-2")
+        user.fake.catalogue.set_stock(-9, H100, "US-KS-2")  # the lost one comes back to it
         user.fake.lose_pod(pod.id, "gone")
         job = await session.store.get_job("job-moved")
         stored = await until_question(session, "job-moved", RentalPhase.WAITING)

@@ -33,7 +33,7 @@ HEAVY = (
 
 COMMANDS = (
     *("console", "demo", "start", "jobs", "show", "watch", "logs", "cancel", "retry", "fetch"),
-    *("resume", "export", "machines", "doctor", "dataset"),
+    *("resume", "export", "machines", "doctor", "dataset", "serve", "answer"),
 )
 
 

@@ -25,7 +25,7 @@ from tui.config import Config
 from tui.screens.host_key import HostKeyScreen
 from tui.screens.passphrase import PassphraseScreen
 
-PICTURES = Path(__file__).parent / "__snapshots__" / "test_snapshots"
+PICTURES = Path(__file__).parent / "__snapshots__"
 _PATIENCE_S = 6.0
 DONE = "20261120-0901-a1b2c3"
 OUT_OF_MEMORY = "20261119-1633-0be991"
@@ -56,7 +56,7 @@ def snapshot_of(
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 
-    picture = PICTURES / f"{request.node.name}.svg"
+    picture = PICTURES / request.path.stem / f"{request.node.name}.svg"
     expected = normalize_svg(picture.read_text()) if picture.exists() else ""
 
     def compare(prepare: Prepare) -> bool:

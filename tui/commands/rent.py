@@ -26,7 +26,8 @@ from tui.services.hosts.names import RUNPOD
 from tui.services.model_shapes import model_shape
 from tui.services.providers.provider import Provider
 from tui.services.rent_options import TrainingWork
-from tui.services.rent_plan import BUDGET_MISSING, RentPlan, RentWanted, make_volume, plan_rent
+from tui.services.rent_plan import BUDGET_MISSING, RentPlan, RentWanted, plan_rent
+from tui.services.rent_volumes import make_volume
 from tui.services.rented_jobs import start_rented_job
 from tui.services.session import Session
 from tui.services.training_plan import plan_training

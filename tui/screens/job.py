@@ -30,7 +30,7 @@ from tui.services.suggestions import suggestions_for
 from tui.terminal_encoding import terminal_is_unicode
 from tui.views.job_figures import Pairs, figures, settings
 from tui.views.job_history import JobHistory
-from tui.views.job_lines import TimedLine, event_lines, event_style, latest_lines, pairs_text
+from tui.views.job_lines import JobLines, event_style, latest_lines, pairs_text
 from tui.widgets.adapter_files import AdapterFiles
 from tui.widgets.figures_panel import FiguresPanel
 from tui.widgets.job_header import JobHeader
@@ -105,10 +105,8 @@ class JobScreen(JobScreenBase):
         self._suggestions: list[Suggestion] = []
         self.history: JobHistory | None = None
         """None until the store has been read."""
-        self._lines: list[TimedLine] = []
+        self._lines = JobLines()
         self._lines_shown = -1
-        self._ledger_seq = 0
-        """Of the last line of the ledger that is among the events."""
         self._settings_shown: Pairs = []
         self._early: list[JobNews] = []
         """News that came before the store was read."""
@@ -227,12 +225,7 @@ class JobScreen(JobScreenBase):
         self, records: Sequence[JournalRecord], ledger: Sequence[LedgerEntry] = ()
     ) -> None:
         """What is new among the events and in the ledger, merged by time."""
-        unseen = [entry for entry in ledger if entry.seq > self._ledger_seq]
-        if unseen:
-            self._ledger_seq = unseen[-1].seq
-        lines = event_lines(records, unseen)
-        self._lines += lines
-        self.query_one("#event-log", LogPane).add_lines(line for _, line in lines)
+        self.query_one("#event-log", LogPane).add_lines(self._lines.add(records, ledger))
 
     def _draw(self) -> None:
         """Twice a second, and not while another screen is on top."""
@@ -260,9 +253,10 @@ class JobScreen(JobScreenBase):
             self.query_one(RentalPanel).show(rented, now)
 
     def _draw_latest(self) -> None:
-        if len(self._lines) != self._lines_shown:
-            self.query_one("#latest", Static).update(latest_lines(self._lines, _LATEST_EVENTS))
-            self._lines_shown = len(self._lines)
+        lines = self._lines.shown
+        if len(lines) != self._lines_shown:
+            self.query_one("#latest", Static).update(latest_lines(lines, _LATEST_EVENTS))
+            self._lines_shown = len(lines)
 
     def on_tabbed_content_tab_activated(self) -> None:
         self._draw()

@@ -9,7 +9,8 @@ from shared.job_spec import JobSpec
 from tui.services import jobs
 from tui.services.hosts.host import Step, in_silence
 from tui.services.preview import Prepared
-from tui.services.rent_plan import RentPlan, make_volume
+from tui.services.rent_plan import RentPlan
+from tui.services.rent_volumes import make_volume
 from tui.services.rented_jobs import start_rented_job
 from tui.services.session import Session
 

@@ -130,6 +130,23 @@ def anywhere(offers: Iterable[Candidate]) -> list[Candidate]:
     return [offer.model_copy(update={"data_center": None}) for offer in best.values()]
 
 
+def in_places(offers: Iterable[Candidate], places: Iterable[str]) -> list[Candidate]:
+    """Those in these data centres, and as sold out what the catalogue names only elsewhere.
+
+    A catalogue lists the places that have something; a volume's place is waited for all the same.
+    """
+    offers, places = list(offers), sorted(places)
+    there = [offer for offer in offers if offer.data_center in places]
+    named = {(offer.gpu_type, offer.cloud, offer.data_center) for offer in there}
+    sold_out = [
+        offer.model_copy(update={"data_center": place, "stock": Stock.NONE})
+        for offer in anywhere(offers)
+        for place in places
+        if (offer.gpu_type, offer.cloud, place) not in named
+    ]
+    return [*there, *sold_out]
+
+
 def in_fallback_order(
     options: Iterable[RentOption], gpu_order: Sequence[str] = ()
 ) -> list[RentOption]:

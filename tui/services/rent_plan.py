@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from shared.clean_text import clean_line
 from shared.errors import (
-    AmbiguousAnswer,
     InvalidMachineRequest,
     NoCapacity,
     OverBudget,
@@ -42,11 +41,13 @@ from tui.services.rent_options import (
     anywhere,
     gpu_types_that_fit,
     in_fallback_order,
+    in_places,
     judge_options,
     needed_disk_gb,
     options_of,
     stock_words,
 )
+from tui.services.rent_volumes import NewVolume, new_size_gb, volume_called
 
 LOSS_RULE = (
     "Without a network volume a lost machine loses its checkpoints: the job would begin anew, "
@@ -55,17 +56,6 @@ LOSS_RULE = (
 COMMUNITY_RULE = "The community cloud has no network volumes."
 
 InstanceType = Literal["on_demand", "spot"]
-
-
-@dataclass(frozen=True, slots=True)
-class NewVolume:
-    """A network volume that is made for the job, if the user agrees to its price."""
-
-    name: str
-    size_gb: int
-    data_center: str
-    usd_per_month: float
-    """By the published price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +194,11 @@ async def plan_rent(provider: Provider, wanted: RentWanted, work: TrainingWork) 
     if places is None and not wanted.volume:
         offers = anywhere(offers)
     elif places is not None:
-        offers = [offer for offer in offers if offer.data_center in places]
+        offers = in_places(offers, places)
     if not offers:
-        where = f" in {', '.join(sorted(places))}" if places else ""
         raise InvalidMachineRequest(
             f"RunPod has no {' or '.join(gpu_types)} ({many(gpu_count, 'GPU')} a machine, "
-            f"{' or '.join(wanted.clouds)}){where}, sold out or not. Name other GPU types or "
-            "places."
+            f"{' or '.join(wanted.clouds)}), sold out or not. Name other GPU types or clouds."
         )
     order = gpu_types if wanted.gpu_types else ()
     options, left_out = judge_options(
@@ -226,26 +214,6 @@ async def plan_rent(provider: Provider, wanted: RentWanted, work: TrainingWork) 
         place = new_volume.data_center
         options = [each for each in options if each.candidate.data_center == place]
     return RentPlan(wanted, work, tuple(options), tuple(left_out), volume, new_volume)
-
-
-async def make_volume(provider: Provider, new: NewVolume) -> NetworkVolume:
-    """The volume of that name, made if it is not there yet: called again, it makes no second one.
-
-    Raises:
-        ProviderError: it is not there, or nobody knows.
-    """
-    if (there := await _volume_named(provider, new.name)) is not None:
-        return there
-    try:
-        return await provider.create_volume(new.name, new.size_gb, new.data_center)
-    except AmbiguousAnswer:
-        if (there := await _volume_named(provider, new.name)) is None:
-            raise
-        return there
-
-
-async def _volume_named(provider: Provider, name: str) -> NetworkVolume | None:
-    return next((each for each in await provider.volumes() if each.name == name), None)
 
 
 def _gpu_types(wanted: RentWanted, work: TrainingWork) -> list[str]:
@@ -306,42 +274,13 @@ async def _places(
     if wanted.data_centers:
         known = await provider.data_centers()
         places = {known_data_center(name, known).data_center_id for name in wanted.data_centers}
-    if not wanted.volume or _new_size(wanted.volume) is not None:
+    if not wanted.volume or new_size_gb(wanted.volume) is not None:
         return None, places
     volumes = await provider.volumes()
     volume = volume_called(wanted.volume, volumes)
     if places is not None and volume.data_center not in places:
         volume_in(volume.volume_id, min(places), volumes)  # Says where it is.
     return volume, {volume.data_center}
-
-
-def volume_called(name: str, known: Sequence[NetworkVolume]) -> NetworkVolume:
-    """The volume of that id, or else of that name.
-
-    Raises:
-        InvalidMachineRequest: there is none, or several have the name.
-    """
-    named = [volume for volume in known if volume.name == name]
-    if len(named) > 1 and all(volume.volume_id != name for volume in known):
-        ids = ", ".join(f"{volume.volume_id} in {volume.data_center}" for volume in named)
-        raise InvalidMachineRequest(f"Several volumes are called {clean_line(name)!r}: {ids}.")
-    return volume_in(named[0].volume_id if named else name, None, known)
-
-
-def _new_size(typed: str) -> int | None:
-    """Gigabytes of `new:GB`, 0 for `new` alone; None for a volume that is there.
-
-    Raises:
-        InvalidMachineRequest: `new:` and no number.
-    """
-    word, colon, size_gb = typed.partition(":")
-    if word != "new":
-        return None
-    if not colon:
-        return 0
-    if not size_gb.isdecimal() or int(size_gb) == 0:
-        raise InvalidMachineRequest(f"--volume {clean_line(typed)}: write new:GB, as new:200.")
-    return int(size_gb)
 
 
 async def _new_volume(
@@ -352,13 +291,18 @@ async def _new_volume(
     suitable = {place.data_center_id for place in known if place.has_network_volumes}
     places = [each.candidate.data_center for each in options]
     place = next((place for place in places if place in suitable), None)
+    if not any(places):
+        raise NoCapacity(
+            f"Nothing is in stock now ({stock_words(options)}), so nobody can say where the volume "
+            "should be, and nothing was made. Name a data centre (--data-center), or try later."
+        )
     if place is None:
         raise InvalidMachineRequest(
             f"No data centre with one of these GPUs has network volumes; it was "
             f"{', '.join(sorted({each or 'anywhere' for each in places}))}. Name other places, or "
             f"go without a volume. {LOSS_RULE}"
         )
-    size_gb = _new_size(wanted.volume or "") or needed_disk_gb(work.found.shape)
+    size_gb = new_size_gb(wanted.volume or "") or needed_disk_gb(work.found.shape)
     name = f"brightrun-{work.spec.job_id}"
     return NewVolume(name, size_gb, place, usd_per_month(size_gb))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 from rich.text import Text
 
@@ -13,18 +12,29 @@ from shared.number_text import clock
 from shared.rental import LedgerEntry
 from tui.views.machine_lines import ledger_line
 
-TimedLine = tuple[datetime, str]
-
 _CLOCK = len("15:04:05  ")
 
 
-def event_lines(
-    records: Iterable[JournalRecord], ledger: Iterable[LedgerEntry] = ()
-) -> list[TimedLine]:
-    """Both in the order in which they happened, by their own clocks; each with its time."""
-    lines = [(item.time, f"{clock(item.time)}  {describe_event(item)}") for item in records]
-    lines += [(item.time, ledger_line(item.message, item.level, item.time)) for item in ledger]
-    return sorted(lines, key=lambda line: line[0])
+class JobLines:
+    """What happened to one job so far, oldest first; a line of the ledger counts once."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self._ledger_seq = 0
+        """Of the last line of the ledger that is among them."""
+
+    def add(
+        self, records: Iterable[JournalRecord], ledger: Iterable[LedgerEntry] = ()
+    ) -> list[str]:
+        """Take in what is new, in the order in which it happened; returns it."""
+        unseen = [entry for entry in ledger if entry.seq > self._ledger_seq]
+        if unseen:
+            self._ledger_seq = unseen[-1].seq
+        lines = [(item.time, f"{clock(item.time)}  {describe_event(item)}") for item in records]
+        lines += [(item.time, ledger_line(item.message, item.level, item.time)) for item in unseen]
+        fresh = [line for _, line in sorted(lines, key=lambda line: line[0])]
+        self.shown += fresh
+        return fresh
 
 
 def event_style(line: str) -> str | None:
@@ -37,9 +47,9 @@ def event_style(line: str) -> str | None:
     return "cyan" if words.startswith("rent:") else None
 
 
-def latest_lines(lines: Sequence[TimedLine], count: int) -> Text:
+def latest_lines(lines: Sequence[str], count: int) -> Text:
     """The last of them, below an empty line."""
-    shown = [line.replace("  ", " ", 1) for _, line in lines[-count:]]
+    shown = [line.replace("  ", " ", 1) for line in lines[-count:]]
     return Text("\n" + "\n".join(shown), no_wrap=True, overflow="ellipsis")
 
 

@@ -132,7 +132,7 @@ def _rent(job: StoredJob, standing: RentalStatus | None) -> list[Text]:
     turn = [] if job.status.is_final else [standing.owner, standing.countdown]
     words = "  ·  ".join(filter(None, [*turn, standing.money]))
     reason = "" if job.status.is_final else standing.reason
-    lines = [Text.assemble((words, ""), (f"  ·  {reason}" if reason else "", "dim"))]
+    lines = [Text(words), *([Text(reason, style="dim")] if reason else [])]
     if standing.question:
         lines.append(Text(f"a answers: {standing.question}", style="bold reverse yellow"))
     if standing.urgency == "alarm":

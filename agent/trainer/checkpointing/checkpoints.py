@@ -90,7 +90,9 @@ def find_referenced(root: AgentRoot, reference: CheckpointReference) -> Path:
         CheckpointRejected: it is not on this host any more, or is damaged.
     """
     name = checkpoint_name(reference.step)
-    there = [attempt.checkpoints_path / name for attempt in root.job(reference.job_id).attempts()]
+    roots = (root, root.of_sibling(reference.job_id))
+    attempts = [a for each in roots for a in each.job(reference.job_id).attempts()]
+    there = [attempt.checkpoints_path / name for attempt in attempts]
     what = f"the checkpoint of step {reference.step} of job {reference.job_id}"
     for directory in reversed(there):
         try:

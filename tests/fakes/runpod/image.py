@@ -73,6 +73,8 @@ class Machine:
     """`serve`, or `silent`: RUNNING with an address where nothing listens."""
     shows_host_keys: bool = True
     """False: nothing of the container's output reaches the log."""
+    disk_free_gb: float | None = None
+    """What `df` says is free; None: as it is."""
     delay_s: float = 0.0
     """So much longer until it runs."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -92,11 +94,23 @@ def install_machine(directory: Path, gpus: Sequence[Gpu], machine: Machine) -> P
     """The directory that goes first on a pod's PATH; without GPUs in the order no nvidia-smi."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "sshd-mode").write_text(machine.sshd)
+    if machine.disk_free_gb is not None:
+        _replace_df(directory / "df", machine.disk_free_gb)
     if gpus:
         count = len(gpus) if machine.gpu_count is None else machine.gpu_count
         none = "echo 'No devices were found'; exit 6"
         install(directory, printing(_report(gpus[0], count, machine)) if count else none)
     return directory
+
+
+def _replace_df(path: Path, free_gb: float) -> None:
+    free_kib = int(free_gb * 10**9 / 1024)
+    lines = (
+        "Filesystem 1024-blocks Used Available Capacity Mounted on",
+        f"overlay 52428800 {52428800 - free_kib} {free_kib} 99% /",
+    )
+    path.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
+    path.chmod(0o755)
 
 
 def lose_gpu(directory: Path) -> None:

@@ -81,6 +81,7 @@ async def test_it_acts_says_each_event_and_leaves_cleanly_on_sigterm(
     assert not (await store.get_job("job-rent")).status.is_final
 
 
+@pytest.mark.slow
 async def test_a_second_one_waits_says_for_whom_and_takes_over(
     runpod: FakeRunpod, store: Store, start: Start
 ) -> None:

@@ -130,7 +130,7 @@ async def test_a_name_that_is_no_host_is_a_row_with_its_reason(opened: OPEN) -> 
     async with opened("moon:base") as pilot:
         await pilot.until_seen("moon:base", "unreachable")
         await pilot.press("down", "enter")
-        await pilot.until_seen("write local, ssh:NAME")
+        await pilot.until_seen("write local, runpod, ssh:NAME")
 
 
 @pytest.mark.parametrize("host", ["ssh:box", HOSTILE])

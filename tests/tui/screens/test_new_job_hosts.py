@@ -68,7 +68,7 @@ async def test_known_hosts_are_offered_and_complete_like_a_path(
 async def test_a_host_is_checked_while_it_is_typed(home: Path) -> None:
     async with open_form(JobDraft(dataset="x.json")) as form:
         await form.type("host", *"box")
-        await form.until_seen("✗ host", "host  write local, ssh:NAME", "not yet: host: write local")
+        await form.until_seen("✗ host", "host  write local, runpod", "not yet: host: write local")
 
         await form.type("host", *"ssh:me@box:99999")
         await form.until_seen("a port is a number from 1 to 65535")

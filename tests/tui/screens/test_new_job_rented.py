@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.runpod.server import FakeRunpod, fake_runpod
+from tests.fakes.runpod.server import FakeRunpod
 from tests.tui.local_console import Console
 from tests.tui.screens.new_job_form import NOT_LEFT, NewJobForm, open_form
 from tui.screens.confirm import ConfirmScreen
@@ -15,16 +14,6 @@ from tui.screens.new_job import NewJobScreen
 from tui.screens.rent import RentScreen
 from tui.screens.review import ReviewScreen
 from tui.views.job_draft import JobDraft
-
-
-@pytest.fixture
-def runpod(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRunpod]:
-    with fake_runpod(processes=False) as fake:
-        assert fake.api_key is not None
-        monkeypatch.setenv("RUNPOD_API_KEY", fake.api_key)
-        monkeypatch.setenv("RUNPOD_API_BASE_URL", fake.url)
-        yield fake
-        assert fake.violations == []
 
 
 @pytest.fixture
@@ -97,7 +86,7 @@ async def test_a_new_volume_is_made_only_after_a_yes_to_its_price(
             await form.until_on(ReviewScreen)
             await form.press("enter")
             await form.until_on(ConfirmScreen)
-            await form.until_seen("Make a network volume?", "a month")
+            await form.until_seen("Make a network volume?", "$3.50")
             assert not runpod.calls("POST", "volumes")
             await form.press(answer)
         await form.until(lambda: form.app.result != NOT_LEFT)

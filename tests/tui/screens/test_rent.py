@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from textual.app import App
 from textual.widgets import Input, Select
 
-from tests.fakes.runpod.server import FakeRunpod, fake_runpod
+from tests.fakes.runpod.server import FakeRunpod
 from tests.tui.console_pilot import ScreenPilot
 from tests.tui.services.rental_work import work
 from tui.screens.rent import Chosen, RentScreen
@@ -68,16 +68,6 @@ class RentPilot(ScreenPilot[Host]):
 
 
 OPEN = Callable[..., AbstractAsyncContextManager[RentPilot]]
-
-
-@pytest.fixture
-def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRunpod]:
-    with fake_runpod(processes=False) as fake:
-        assert fake.api_key is not None
-        monkeypatch.setenv("RUNPOD_API_KEY", fake.api_key)
-        monkeypatch.setenv("RUNPOD_API_BASE_URL", fake.url)
-        yield fake
-        assert fake.violations == []
 
 
 @pytest.fixture

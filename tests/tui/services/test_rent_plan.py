@@ -22,7 +22,8 @@ from tui.services.model_shapes import FoundShape
 from tui.services.providers.provider import Provider
 from tui.services.providers.providers import RUNPOD, provider_named
 from tui.services.rent_options import TrainingWork
-from tui.services.rent_plan import RentPlan, RentWanted, make_volume, plan_rent
+from tui.services.rent_plan import RentPlan, RentWanted, plan_rent
+from tui.services.rent_volumes import make_volume
 
 H100 = "NVIDIA H100 PCIe"
 BOTH = (Cloud.SECURE, Cloud.COMMUNITY)
@@ -134,8 +135,8 @@ async def test_a_volume_and_the_community_cloud_do_not_go_together(provider: Pro
 async def test_a_new_volume_is_where_the_best_machine_is_and_has_room_for_the_model(
     runpod: FakeRunpod, provider: Provider
 ) -> None:
-    runpod.catalogue.set_stock(0, H100)
-    runpod.catalogue.set_stock(9, H100, "CA-MTL-1")
+    runpod.catalogue.set_stock(1, H100)
+    runpod.catalogue.set_stock(30, H100, "CA-MTL-1")
 
     plan = await plan_rent(provider, wanted(volume="new"), work())
 
@@ -149,6 +150,32 @@ async def test_a_new_volume_is_where_the_best_machine_is_and_has_room_for_the_mo
     assert (await plan_rent(provider, wanted(volume="new:99"), work())).volume_usd_per_month == 6.93
     with pytest.raises(InvalidMachineRequest, match="new:200"):
         await plan_rent(provider, wanted(volume="new:much"), work())
+
+
+async def test_where_the_volume_is_a_sold_out_gpu_is_waited_for(
+    runpod: FakeRunpod, provider: Provider
+) -> None:
+    await provider.create_volume("mine", 200, "EU-RO-1")
+    runpod.catalogue.set_stock(0, H100, "EU-RO-1")
+
+    plan = await plan_rent(provider, wanted(volume="mine"), work())
+
+    assert labels(plan) == ["H100_PCIE secure EU-RO-1"]
+    assert plan.is_sold_out
+    assert plan.options[0].candidate.usd_per_hour == 2.39
+
+
+async def test_a_new_volume_is_made_nowhere_while_nothing_is_in_stock(
+    runpod: FakeRunpod, provider: Provider
+) -> None:
+    runpod.catalogue.set_stock(0)
+
+    with pytest.raises(NoCapacity, match="--data-center"):
+        await plan_rent(provider, wanted(volume="new"), work())
+    named = wanted(volume="new", data_centers=("EU-RO-1",))
+    plan = await plan_rent(provider, named, work())
+    assert plan.is_sold_out
+    assert plan.new_volume is not None and plan.new_volume.data_center == "EU-RO-1"
 
 
 async def test_a_volume_whose_making_was_answered_with_an_error_is_adopted_not_made_twice(

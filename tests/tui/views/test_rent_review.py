@@ -8,7 +8,8 @@ from tests.tui.services.rental_work import offer, work
 from tui.services.model_shapes import FoundShape
 from tui.services.providers.provider import NetworkVolume
 from tui.services.rent_options import TrainingWork, judge_options, options_of
-from tui.services.rent_plan import LOSS_RULE, NewVolume, RentPlan, RentWanted
+from tui.services.rent_plan import LOSS_RULE, RentPlan, RentWanted
+from tui.services.rent_volumes import NewVolume
 from tui.views.rent_review import (
     candidate_row,
     left_out_lines,

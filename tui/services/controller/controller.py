@@ -156,7 +156,7 @@ class Controller:
     async def _drive(self, office: Office, stored: StoredRental) -> None:
         """The outermost loop of one job."""
         work = Work(office, stored, await self._session.store.get_job(stored.job_id))
-        failures = 0
+        phase, failures = work.rental.phase, 0
         try:
             while self.leads:
                 try:
@@ -174,6 +174,12 @@ class Controller:
                     moved = False
                     logger.warning("job %s: %s", work.job_id, error)
                     self._say_trouble(f"{work.job_id}: {error}")
+                except Exception as error:
+                    # A defect: it must not keep the machines of other jobs from being ended.
+                    failures += 1
+                    moved = False
+                    logger.exception("job %s, phase %s", work.job_id, phase)
+                    self._say_trouble(f"{work.job_id}: unexpected {error!r}; it is tried again")
                 if not moved:
                     tick_s = self._settings.tick_s
                     await asyncio.sleep(growing_pause_s(tick_s, failures, _LONGEST_PAUSE_S))

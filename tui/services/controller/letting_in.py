@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
+from shared.pod_start import CONTAINER_STARTS
 from tui.services.providers.provider import Provider, RentedMachine
 from tui.services.providers.runpod.host_keys_in_log import host_key_fingerprints
 from tui.services.ssh.machine_files import MachineFiles
 
 _KEY_TYPES = ("ED25519", "ECDSA", "RSA")
 """In the order in which our SSH asks for them."""
-_LOG_TIMEOUT_S = 8.0
+_LOG_PATIENCE_S = 8.0
+_MORE_S = 0.5
+"""After a key, for the start of a later container in the same log."""
 
 
 async def note_address(files: MachineFiles, seen: RentedMachine) -> bool:
@@ -29,7 +32,9 @@ async def note_address(files: MachineFiles, seen: RentedMachine) -> bool:
     return is_new
 
 
-async def fingerprint_in(provider: Provider, machine_id: str) -> str | None:
+async def fingerprint_in(
+    provider: Provider, machine_id: str, patience_s: float = _LOG_PATIENCE_S
+) -> str | None:
     """The host key that the machine's log names; None while it names none.
 
     Raises:
@@ -38,13 +43,15 @@ async def fingerprint_in(provider: Provider, machine_id: str) -> str | None:
     lines: list[str] = []
     try:
         async with (
-            asyncio.timeout(_LOG_TIMEOUT_S),
+            asyncio.timeout(patience_s) as limit,
             aclosing(provider.log_lines(machine_id)) as log,
         ):
             async for line in log:
+                if line.strip() == CONTAINER_STARTS:
+                    lines.clear()  # A container that begins anew makes new keys.
                 lines.append(line)
                 if _KEY_TYPES[0] in host_key_fingerprints(lines):
-                    break
+                    limit.reschedule(asyncio.get_running_loop().time() + _MORE_S)
     except TimeoutError:
         pass  # A log goes on for ever.
     found = host_key_fingerprints(lines)

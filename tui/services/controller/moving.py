@@ -71,7 +71,7 @@ async def send_along(work: Work) -> None:
     # attempts/N/checkpoints/step-S, as it lay on the volume.
     place = PurePosixPath(*source.parts[-4:])
     host = await work.host.over_ssh()
-    target = f"{base_on(work.request)}/agent/jobs/{work.job_id}/{place}"
+    target = f"{base_on(work.request, work.job_id)}/agent/jobs/{work.job_id}/{place}"
     files = [path for path in sorted(source.iterdir()) if path.name != MANIFEST_NAME]
     for path in [*files, source / MANIFEST_NAME]:
         there = await host.shell.run(f"sha256sum '{target}/{path.name}' 2>/dev/null")
@@ -120,7 +120,7 @@ async def _bring_checkpoint(work: Work) -> Path | None:
     async with machine_on_volume(
         office.session, office.provider, work.stored, why, tell, office.settings.tick_s
     ) as host:
-        root = f"{base_on(work.request)}/agent"
+        root = f"{base_on(work.request, work.job_id)}/agent"
         return await bring_newest_checkpoint(host.shell, root, work.job_id, folder, tell)
 
 

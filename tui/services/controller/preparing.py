@@ -23,6 +23,7 @@ from shared.errors import (
     ProtocolError,
     ProviderError,
     SshRefused,
+    UnknownHostKey,
 )
 from shared.events import utc_now
 from shared.lifecycle import Activity, StopReason
@@ -161,6 +162,13 @@ async def _let_in(work: Work, machine: Machine, seen: RentedMachine) -> bool:
     try:
         host = await work.host.over_ssh(fingerprint)
         await host.shell.run("true")
+    except UnknownHostKey as error:
+        await _take_back_answer(work)
+        await work.next_candidate(
+            f"shows another host key ({error.fingerprint}) than is to be trusted ({fingerprint}); "
+            "nothing was sent to it"
+        )
+        return False
     except SshRefused as error:
         await _take_back_answer(work)
         await work.next_candidate(f"was not let in: {error}")
@@ -184,7 +192,8 @@ async def _fingerprint(work: Work, machine: Machine) -> str | None:
         return work.stored.answer
     assert machine.machine_id is not None
     try:
-        found = await fingerprint_in(work.office.provider, machine.machine_id)
+        patience_s = work.office.settings.log_patience_s
+        found = await fingerprint_in(work.office.provider, machine.machine_id, patience_s)
     except ProviderError as error:
         await work.stay(f"its log cannot be read: {error}")
         return None
@@ -200,7 +209,9 @@ async def _fingerprint(work: Work, machine: Machine) -> str | None:
 
 async def _ask_machine(work: Work) -> machine_check.MachineReport:
     host = await work.host.over_ssh()
-    done = await host.shell.run(machine_check.script(base_on(work.request)), timeout_s=60)
+    done = await host.shell.run(
+        machine_check.script(base_on(work.request, work.job_id)), timeout_s=60
+    )
     return machine_check.read(done.stdout)
 
 

@@ -31,7 +31,7 @@ from tui.services.controller import money
 from tui.services.controller.machine_names import machine_name
 from tui.services.controller.questions import question_of
 from tui.services.controller.work import Work
-from tui.services.hosts.rented import base_on
+from tui.services.hosts.rented import base_on, shared_base_on
 from tui.services.providers.provider import MachineOrder, MachineStatus, RentedMachine
 from tui.services.rented_jobs import MOVE
 from tui.services.ssh.machine_files import MachineFiles
@@ -229,7 +229,8 @@ def _order(work: Work, machine: Machine, candidate: Candidate, public_key: str) 
     request, settings = work.request, work.office.settings
     start = PodStart(
         rental=machine.number,
-        base=base_on(request),
+        base=base_on(request, work.job_id),
+        shared=shared_base_on(request),
         start_script=request.start_script,
         run_directory=run_directory(machine.name),
         silence_limit_s=settings.silence_limit_s,

@@ -42,7 +42,7 @@ async def rescue(
 
     why = "to bring the adapter home"
     async with machine_on_volume(session, provider, stored, why, on_step, poll_s) as host:
-        source = VolumeArtifacts(host, f"{base_on(stored.request)}/agent")
+        source = VolumeArtifacts(host, f"{base_on(stored.request, job.job_id)}/agent")
         path = await fetch_adapter(source, job.job_id, destination, progress=tell)
     await session.store.rentals.note(job.job_id, utc_now(), f"the adapter is here: {path}")
     return path

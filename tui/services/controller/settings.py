@@ -24,6 +24,8 @@ class ControllerSettings:
     stock_retry_s: float = 60.0
     provider_pause_s: float = 60.0
     """The longest pause between two tries where the provider does not answer."""
+    log_patience_s: float = 8.0
+    """For the line of a machine's log that names its host key, before it is asked for again."""
     contact_patience_s: float = 10.0
     """Without the agent's answer, before a job is called unreachable."""
     lost_after_s: float = 1800.0

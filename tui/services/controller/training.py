@@ -10,7 +10,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 from shared.errors import AgentError, ProtocolError
-from shared.events import AttemptEnded, utc_now
+from shared.events import AttemptEnded, AttemptStarted, utc_now
 from shared.lifecycle import STOP_REASONS, StopReason
 from shared.machine_request import AfterInterruptions
 from shared.rental import Machine, RentalPhase
@@ -191,8 +191,12 @@ async def _needs_another_machine(work: Work) -> bool:
         return True
     if work.job.state.activity != "recovering":
         return False
-    ended = await work.office.session.store.events_of(work.job_id, AttemptEnded, last=1)
-    if ended and ended[0].stop_reason is StopReason.HARDWARE_FAULT:
+    store, machine = work.office.session.store, await work.machine()
+    started = await store.events_of(work.job_id, AttemptStarted, last=1)
+    ended = await store.events_of(work.job_id, AttemptEnded, last=1)
+    # What is known may still be of the machine before this one.
+    is_here = machine is not None and bool(started) and started[0].rental == machine.number
+    if is_here and ended and ended[0].stop_reason is StopReason.HARDWARE_FAULT:
         await lose(work, f"its hardware failed: {ended[0].detail}")
         return True
     return False

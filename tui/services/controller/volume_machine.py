@@ -199,7 +199,7 @@ async def _let_in(
         on_step("waiting for its SSH")
         fingerprint = await fingerprint_in(provider, seen.machine_id)
         if fingerprint is not None:
-            host = SshHost(files.options(fingerprint), base=base_on(stored.request))
+            host = SshHost(files.options(fingerprint), base=base_on(stored.request, stored.job_id))
             try:
                 await host.shell.run("true")
                 return host

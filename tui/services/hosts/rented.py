@@ -23,9 +23,14 @@ from tui.services.hosts.ssh import SshHost
 from tui.services.ssh.machine_files import MachineFiles
 
 
-def base_on(request: MachineRequest) -> str:
-    """The directory of ours on a rented machine."""
+def shared_base_on(request: MachineRequest) -> str:
+    """What all jobs on a volume share: our code, environments, the hub's cache."""
     return str(PurePosixPath(request.mount_path) / "brightrun")
+
+
+def base_on(request: MachineRequest, job_id: str) -> str:
+    """The job's own directory on a rented machine: its agent, which only one machine may be."""
+    return f"{shared_base_on(request)}/jobs/{job_id}"
 
 
 class RentedHost:
@@ -83,6 +88,6 @@ class RentedHost:
         if self._host is None or self._machine != name or fingerprint is not None:
             await self.close()
             options = files.options(fingerprint)
-            self._host = SshHost(options, base=base_on(stored.request))
+            self._host = SshHost(options, base=base_on(stored.request, self._job_id))
             self._machine = name
         return self._host

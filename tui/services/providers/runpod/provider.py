@@ -43,7 +43,7 @@ MOST_LOG_LINES = 5000
 """That the API sends of what was printed before (2026-08)."""
 SYSTEM_LOG_LINES = 100
 FIRST_LINE_WITHIN_S = 5.0
-"""Of a system log; the stream goes on for ever, so silence is its end."""
+"""Of a system log, and the last one too; the stream goes on for ever, so silence is its end."""
 MOST_FAILED_OPENINGS = 6
 """Of a log in a row; then nobody knows what it says."""
 MOST_COMPUTES_TRIED = 4
@@ -164,16 +164,19 @@ class RunpodProvider:
     async def system_log(self, machine_id: str) -> list[str]:
         lines: list[str] = []
         params: dict[str, str | int] = {"source": "system", "tail": SYSTEM_LOG_LINES}
-        wait_s = FIRST_LINE_WITHIN_S
+        clock_s = asyncio.get_running_loop().time
+        # An image that is pulled again and again has no last line.
+        end_s = clock_s() + FIRST_LINE_WITHIN_S
         events = self._events(machine_id, params, headers={})
         async with aclosing(events):
             while len(lines) < SYSTEM_LOG_LINES:
+                left_s = end_s - clock_s()
+                wait_s = min(left_s, self._quiet_log_s) if lines else left_s
                 try:
                     event = await asyncio.wait_for(anext(events), wait_s)
                 except (TimeoutError, StopAsyncIteration):
                     break
                 lines.append(event.line)
-                wait_s = self._quiet_log_s
         return lines
 
     async def volumes(self) -> list[NetworkVolume]:
