@@ -12,7 +12,14 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from shared import events
-from shared.lifecycle import STOP_REASONS, Activity, JobStatus, StopReason, status_after
+from shared.lifecycle import (
+    BETWEEN_MACHINES,
+    STOP_REASONS,
+    Activity,
+    JobStatus,
+    StopReason,
+    status_after,
+)
 
 
 class JobState(BaseModel):
@@ -65,6 +72,8 @@ class JobState(BaseModel):
     def eta_s(self) -> float | None:
         """Seconds of training left at the observed speed; None before it is known."""
         if self.total_steps is None or self.step_s is None or self.status.is_final:
+            return None
+        if self.activity in BETWEEN_MACHINES:
             return None
         return max(self.total_steps - self.step, 0) * self.step_s
 

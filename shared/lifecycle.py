@@ -72,6 +72,21 @@ class Activity(StrEnum):
     CANCELLING = "cancelling"
 
 
+BETWEEN_MACHINES = frozenset(
+    {
+        Activity.PROVISIONING,
+        Activity.WAITING_FOR_MACHINE,
+        Activity.WAITING_FOR_ANSWER,
+        Activity.CONNECTING,
+        Activity.CHECKING_MACHINE,
+        Activity.INSTALLING,
+        Activity.SECURING_RESULTS,
+        Activity.ENDING_MACHINE,
+    }
+)
+"""Nothing trains meanwhile, so no speed of before says when the job will end."""
+
+
 class StopReason(StrEnum):
     """Why an attempt ended. Every reason has a row in `STOP_REASONS`."""
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_AGAIN_S = 30.0
 _LONGEST_NOTICE = 240
 _LONGEST_TROUBLE = 100
 _CONTROLLER = "tui.services.controller.controller"
@@ -39,8 +38,6 @@ class RentalDesk:
         self._watch: RentalWatch | None = None
         self._notices: RentalNotices | None = None
         self._controller: Controller | None = None
-        self._fault = ""
-        """Why the controller stopped last."""
         self.sights: dict[str, RentalSight] = {}
         """Every job that was ever rented for, by its id."""
         self.news: Signal[RentalSight] = Signal(app, "rental news")
@@ -76,7 +73,7 @@ class RentalDesk:
         if not self.open_ones or self._watch is None:
             return ""
         words = control_words(self._watch.lease, self.leads, datetime.now(UTC))
-        trouble = self._fault if self._controller is None else self._controller.trouble
+        trouble = "" if self._controller is None else self._controller.trouble
         return f"{words} ({clean_line(trouble)[:_LONGEST_TROUBLE]})" if trouble else words
 
     def goes_on_without_us(self) -> bool:
@@ -108,20 +105,8 @@ class RentalDesk:
         await asyncio.to_thread(importlib.import_module, _CONTROLLER)
         from tui.services.controller.controller import Controller
 
-        while True:
-            try:
-                self._controller = Controller(
-                    session, kind="console", on_news=self._on_controller_news
-                )
-                await self._controller.run()
-            except Exception as error:
-                # The outermost loop of what acts for rented jobs: its faults are shown and tried
-                # again, and never take the screens down that the user needs to see them on.
-                logger.exception("the controller of rented jobs stopped")
-                self._fault = f"it stopped: {error}; it is started again"
-            finally:
-                self._controller = None
-            await asyncio.sleep(_AGAIN_S)
+        self._controller = Controller(session, kind="console", on_news=self._on_controller_news)
+        await self._controller.run()
 
     def _on_controller_news(self, words: str) -> None:
         logger.info("%s", words)

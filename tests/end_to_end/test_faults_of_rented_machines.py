@@ -17,7 +17,7 @@ from shared.events import (
 )
 from shared.lifecycle import JobStatus, StopReason
 from shared.machine_request import AfterInterruptions
-from shared.rental import RentalPhase
+from shared.rental import MachinePurpose, RentalPhase
 from tests.end_to_end.rented import (
     QUICK,
     Rented,
@@ -134,6 +134,30 @@ async def test_a_job_that_ended_with_nobody_there_comes_home_when_the_console_re
         await check_invariants(user, session, "alone")
 
 
+async def test_a_job_that_ended_long_before_the_console_is_back_is_read_from_its_volume(
+    user: Rented,
+) -> None:
+    async with user.controlled(idle_end_s=1.0) as (session, _):
+        request = user.request()
+        await user.start(session, "unheard", "steps=20 delay=0.1", request)
+        await until_step(session, "unheard", 2)
+        pod = pod_of(user, "unheard")
+    async with asyncio.timeout(40):
+        while pod in user.fake.pods:
+            await asyncio.sleep(0.1)
+
+    async with user.session() as session:
+        # As if days had passed: no machine like the first may be rented any more.
+        over = request.model_copy(update={"max_duration_hours": 1e-4})
+        await session.store.rentals.change_request("unheard", over)
+    async with user.controlled() as (session, _):
+        await completed(session, "unheard", 20, 1)
+        assert (user.config.home / "adapters" / "unheard").is_dir()
+        purposes = [m.purpose for m in await session.store.rentals.machines("unheard")]
+        assert purposes == [MachinePurpose.TRAIN, MachinePurpose.RESCUE]
+        await check_invariants(user, session, "unheard")
+
+
 async def test_a_notice_and_a_kill_at_a_random_step_lose_no_more_than_was_not_saved(
     user: Rented,
 ) -> None:
@@ -183,7 +207,7 @@ async def test_failed_hardware_is_left_for_another_machine(user: Rented) -> None
 async def test_a_machine_lost_while_its_adapter_is_fetched(user: Rented) -> None:
     user.fake.settings.image_workspace = str(user.template)
     async with user.controlled() as (session, _):
-        notes = "steps=4 delay=0.1 weights=150000000"
+        notes = "steps=4 delay=0.1 weights=60000000"
         kept = user.request()
         await user.start(session, "kept", notes, kept)
         await user.start(session, "gone", notes, user.request(network_volume_id=None))

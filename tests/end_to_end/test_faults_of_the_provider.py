@@ -195,6 +195,23 @@ async def test_an_account_without_money_ends_the_job_and_says_so(on_paper: Rente
         await check_invariants(on_paper, session, JOB)
 
 
+async def test_money_that_runs_out_ends_the_job_and_leaves_nothing_running(
+    on_paper: Rented,
+) -> None:
+    async with on_paper.controlled() as (session, _):
+        candidates = on_paper.candidate(), on_paper.candidate("H100_SXM")
+        await on_paper.start(session, JOB, "", on_paper.request(candidates=candidates))
+        await until_phase(session, JOB, RentalPhase.CONNECTING)
+
+        on_paper.fake.set_balance(0.0)
+        job = await until_final(session, JOB)
+
+        assert job.state.stop_reason is StopReason.PROVIDER_REFUSED
+        assert "Add funds" in job.state.detail
+        assert "was exited while connecting" in await story(session, JOB)
+        await check_invariants(on_paper, session, JOB)
+
+
 async def test_a_wrong_key_ends_the_job_and_says_so(
     on_paper: Rented, monkeypatch: pytest.MonkeyPatch
 ) -> None:

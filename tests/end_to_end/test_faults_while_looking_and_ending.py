@@ -111,15 +111,17 @@ async def test_one_list_call_a_tick_serves_all_jobs(on_paper: Rented) -> None:
 
 
 async def test_a_machine_that_the_list_omits_once_is_not_lost(on_paper: Rented) -> None:
-    async with on_paper.controlled() as (session, _):
+    async with on_paper.controlled(tick_s=0.4, log_patience_s=0.05) as (session, _):
         await on_paper.start(session, JOB, "", on_paper.request())
         await until_phase(session, JOB, RentalPhase.CONNECTING)
         machine = await until_machine(session, JOB, MachineState.RENTED)
 
-        omission = on_paper.fake.faults.add(**LIST, omit=".*", times=1)
+        # Now and then, so that one of the omissions meets a step of the job.
+        for number in range(4):
+            omission = on_paper.fake.faults.add(**LIST, omit=".*", skip=3 * number)
         await until(lambda: met(omission, 1))
         since_s = on_paper.fake.clock.now_s()
-        await until(lambda: looked_again(on_paper, since_s, times=10))
+        await until(lambda: looked_again(on_paper, since_s, times=2))
 
         stored = await session.store.rentals.get(JOB)
         assert stored is not None and stored.rental.phase is RentalPhase.CONNECTING
@@ -173,7 +175,7 @@ async def test_a_list_that_fails_proves_no_absence(on_paper: Rented) -> None:
     async with on_paper.controlled() as (session, _):
         await on_paper.start(session, JOB, "", on_paper.request())
         await until_machine(session, JOB, MachineState.RENTED)
-        fault = on_paper.fake.faults.add(method="GET", path=r"/v2/pods", status=500, times=None)
+        fault = on_paper.fake.faults.add(**LIST, status=500, times=None)
 
         job = asyncio.create_task(called_off(session, JOB))
         await until(lambda: has_ended(on_paper))
@@ -184,6 +186,21 @@ async def test_a_list_that_fails_proves_no_absence(on_paper: Rented) -> None:
         on_paper.fake.faults.clear()
 
         assert (await job).status is JobStatus.CANCELLED
+        await check_invariants(on_paper, session, JOB)
+
+
+async def test_a_list_that_leaves_a_machine_out_proves_nothing_while_its_id_is_known(
+    on_paper: Rented,
+) -> None:
+    async with on_paper.controlled() as (session, _):
+        await on_paper.start(session, JOB, "", on_paper.request())
+        machine = await until_machine(session, JOB, MachineState.RENTED)
+        on_paper.fake.faults.add(**DELETE, status=204, times=4)
+        on_paper.fake.faults.add(**LIST, omit=".*", times=None)
+
+        await called_off(session, JOB)
+
+        assert on_paper.fake.pod(machine.name).ended
         await check_invariants(on_paper, session, JOB)
 
 
@@ -229,6 +246,22 @@ async def test_only_machines_with_the_stores_own_mark_are_listed_and_ended(
         await called_off(session, JOB)
         assert {pod.name for pod in on_paper.fake.pods} == set(strangers)
         await check_invariants(on_paper, session, JOB)
+
+
+async def test_a_machine_that_appears_after_it_was_given_up_is_ended(on_paper: Rented) -> None:
+    on_paper.fake.faults.add(**CREATE, reset=True)
+    async with on_paper.controlled() as (session, _):
+        await on_paper.start(session, JOB, "", on_paper.request())
+        machine = await until_machine(session, JOB, MachineState.RENTED, number=2)
+        given_up, _ = await session.store.rentals.machines(JOB)
+        assert given_up.state is MachineState.NEVER
+
+        make_pod(on_paper, given_up.name)
+        await until(lambda: only_pod_is(on_paper, machine.name))
+
+        assert "appeared after all; it is being ended" in await story(session, JOB)
+        await called_off(session, JOB)
+        assert on_paper.fake.pods == []
 
 
 async def test_an_orphan_counts_as_ended_once_it_was_absent_twice(on_paper: Rented) -> None:
@@ -289,6 +322,10 @@ def looks_since(user: Rented, since_s: float) -> int:
 
 async def looked_again(user: Rented, since_s: float, times: int) -> bool:
     return looks_since(user, since_s) >= times
+
+
+async def only_pod_is(user: Rented, name: str) -> bool:
+    return [pod.name for pod in user.fake.pods] == [name]
 
 
 async def has_ended(user: Rented) -> bool:

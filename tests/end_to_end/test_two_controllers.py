@@ -171,10 +171,10 @@ async def put_to_sleep(process: subprocess.Popen[bytes], user: Rented) -> None:
     """Stop it, but not within a transaction: nobody else could write then."""
     while True:
         os.kill(process.pid, signal.SIGSTOP)
-        with contextlib.closing(sqlite3.connect(user.config.database_path, timeout=0.1)) as store:
-            with contextlib.suppress(sqlite3.OperationalError):
-                store.execute("BEGIN IMMEDIATE")
-                return
+        store = sqlite3.connect(user.config.database_path, timeout=0.1)
+        with contextlib.closing(store), contextlib.suppress(sqlite3.OperationalError):
+            store.execute("BEGIN IMMEDIATE")
+            return
         os.kill(process.pid, signal.SIGCONT)
         await asyncio.sleep(0.05)
 

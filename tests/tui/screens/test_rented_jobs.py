@@ -179,9 +179,9 @@ async def test_a_controller_that_fails_takes_no_screen_down(
     async def failing(_: object) -> None:
         raise ValueError("a fault of its own")
 
-    monkeypatch.setattr("tui.services.controller.controller.Controller.run", failing)
+    monkeypatch.setattr("tui.services.controller.controller.Controller._lead", failing)
     async with open_app(console, size=(160, 40)) as pilot:
-        await pilot.until_seen("nobody controls (it stopped: a fault of its own")
+        await pilot.until_seen("it stopped: ValueError('a fault of its own')")
         await pilot.press("enter")
         await pilot.until(lambda: pilot.job_screen.history)
 

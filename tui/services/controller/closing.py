@@ -21,6 +21,7 @@ from shared.events import AdapterSaved, utc_now
 from shared.lifecycle import STOP_REASONS, JobStatus, StopReason
 from shared.rental import Machine, MachineState, RentalPhase
 from tui.services.artifacts import fetch_adapter
+from tui.services.controller import unheard_end
 from tui.services.controller.moving import forget_carried
 from tui.services.controller.settings import ABSENCES
 from tui.services.controller.training import lose
@@ -28,6 +29,8 @@ from tui.services.controller.work import Overtaken, Work
 from tui.services.ssh.machine_files import MachineFiles
 
 _ALARM = "alarm: "
+_LONGEST_REST_S = 30.0
+"""Between two requests to end a machine that does not."""
 
 
 async def secure(work: Work) -> None:
@@ -69,7 +72,8 @@ async def end(work: Work) -> None:
         return
     if machine.state is not MachineState.ENDING:
         machine = await work.save(replace(machine, state=MachineState.ENDING, ending_at=utc_now()))
-    await end_once(work, machine)
+    if work.may_ask:
+        await end_once(work, machine)
 
 
 async def end_once(work: Work, machine: Machine) -> None:
@@ -194,6 +198,8 @@ async def _say_it_lives(work: Work, machine: Machine, why: str) -> None:
             await work.save(replace(machine, last_error=f"{_ALARM}{why}"))
             await work.note(reason, "error")
     await work.stay(reason)
+    # Every tick at first; one that does not end for hours must not eat up the account's quota.
+    work.rest(min(ending_s / 10, _LONGEST_REST_S))
 
 
 def _alarm_of(machine: Machine) -> str:
@@ -201,6 +207,7 @@ def _alarm_of(machine: Machine) -> str:
 
 
 async def _go_on(work: Work, machine: Machine | None) -> None:
+    work.was_answered()
     if machine is not None:
         files = MachineFiles(work.office.session.config.home, machine.name)
         with contextlib.suppress(OSError):
@@ -208,6 +215,8 @@ async def _go_on(work: Work, machine: Machine | None) -> None:
     await work.office.session.hosts.rented(work.job_id).close()
     then = work.rental.then
     if then is RentalPhase.DONE:
+        if unheard_end.may_have_ended(work):
+            await unheard_end.listen(work)
         # The status first: a job that is done in the ledger is not looked at again.
         await finish(work)
     await work.enter(then, work.rental.outcome_detail, machine=None, missing_in=())

@@ -45,6 +45,7 @@ _STEPS: dict[RentalPhase, Phase] = {
 }
 
 _LONGEST_PAUSE_S = 60.0
+_AFTER_DEFECT_S = 30.0
 
 
 class Controller:
@@ -82,9 +83,16 @@ class Controller:
         """Until cancelled; a step that is under way is left where the next one finds it."""
         try:
             while True:
-                if await self._has_work() and await self._leadership.renew():
-                    await self._lead()
-                await asyncio.sleep(self._settings.tick_s)
+                pause_s = self._settings.tick_s
+                try:
+                    if await self._has_work() and await self._leadership.renew():
+                        await self._lead()
+                except Exception as error:
+                    # A defect must not leave machines that are paid for to themselves.
+                    logger.exception("the controller of rented jobs stopped")
+                    self._say_trouble(f"it stopped: {error!r}; it is started again")
+                    pause_s = _AFTER_DEFECT_S
+                await asyncio.sleep(pause_s)
         finally:
             await self._leadership.give_up()
 

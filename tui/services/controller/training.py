@@ -89,14 +89,13 @@ async def ask(work: Work) -> None:
         await work.close_with(StopReason.CANCELLED, work.stored.wish_reason)
         return
     count = work.rental.interruptions
-    question = (
-        f"{count} machines were lost. Answer {GO_ON!r} to rent another one, or cancel the job."
-    )
+    lost = "1 machine was lost" if count == 1 else f"{count} machines were lost"
+    question = f"{lost}. Answer {GO_ON!r} to rent another one, or cancel the job."
     if work.stored.answer == GO_ON:
         await work.office.session.store.rentals.answer(work.job_id, "")
         await work.enter(RentalPhase.PROVISIONING, "as you answered", interruptions=0, question="")
     else:
-        await work.stay(f"{count} machines were lost", question=question)
+        await work.stay(lost, question=question)
 
 
 async def _ended(work: Work, outcome: StopReason) -> None:
@@ -193,12 +192,13 @@ async def _needs_another_machine(work: Work) -> bool:
         return False
     store, machine = work.office.session.store, await work.machine()
     started = await store.events_of(work.job_id, AttemptStarted, last=1)
-    ended = await store.events_of(work.job_id, AttemptEnded, last=1)
-    # What is known may still be of the machine before this one.
-    is_here = machine is not None and bool(started) and started[0].rental == machine.number
-    if is_here and ended and ended[0].stop_reason is StopReason.HARDWARE_FAULT:
-        await lose(work, f"its hardware failed: {ended[0].detail}")
-        return True
+    newest = [record.event for record in await store.events(work.job_id, last=1)]
+    if machine is None or not started or started[0].rental != machine.number:
+        return False  # What is known is of the machine before this one.
+    match newest:
+        case [AttemptEnded(stop_reason=StopReason.HARDWARE_FAULT) as ended]:
+            await lose(work, f"its hardware failed: {ended.detail}")
+            return True
     return False
 
 

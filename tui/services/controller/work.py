@@ -107,7 +107,7 @@ class Work:
 
     @property
     def may_ask(self) -> bool:
-        """False for a while after the provider has not answered, or has said `later`."""
+        """False while what the provider was asked last is not to be asked again."""
         return time.monotonic() >= self._ask_at
 
     def put_off(self, retry_after_s: float | None) -> None:
@@ -115,7 +115,11 @@ class Work:
         settings = self.office.settings
         self._unanswered += 1
         pause_s = growing_pause_s(settings.tick_s, self._unanswered, settings.provider_pause_s)
-        self._ask_at = time.monotonic() + max(pause_s, retry_after_s or 0.0)
+        self.rest(max(pause_s, retry_after_s or 0.0))
+
+    def rest(self, seconds: float) -> None:
+        """Ask the provider for nothing for so long."""
+        self._ask_at = time.monotonic() + seconds
 
     def was_answered(self) -> None:
         """The next time is not put off."""

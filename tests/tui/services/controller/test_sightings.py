@@ -81,9 +81,9 @@ async def test_looks_follow_each_other_and_count_up(runpod: FakeRunpod) -> None:
 async def test_a_following_look_began_after_the_question(runpod: FakeRunpod) -> None:
     async with lookout(runpod) as looking:
         await looking.following()
-        runpod.faults.add(method="GET", path="/v2/pods$", delay_s=0.3)
+        fault = runpod.faults.add(method="GET", path="/v2/pods$", delay_s=0.3)
         async with asyncio.timeout(5):
-            while not runpod.faults._faults[0].met:
+            while not fault.met:
                 await asyncio.sleep(0.01)
         under_way = looking.latest.number + 1
 
