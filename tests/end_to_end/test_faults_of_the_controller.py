@@ -65,26 +65,26 @@ async def killed_in(phase: RentalPhase, seconds: float, session: Session, job_id
 
 
 @pytest.mark.parametrize(
-    ("phases", "downtime_s"),
+    "phases",
     [
-        ((RentalPhase.PROVISIONING, RentalPhase.RUNNING, RentalPhase.ENDING), 0.0),
-        pytest.param(ALL_PHASES, 0.0, marks=pytest.mark.slow),
-        pytest.param(ALL_PHASES, 3.0, marks=pytest.mark.slow),
+        (RentalPhase.PROVISIONING, RentalPhase.RUNNING, RentalPhase.ENDING),
+        pytest.param(ALL_PHASES, marks=pytest.mark.slow),
     ],
-    ids=["three phases", "every phase, restarted at once", "every phase, restarted later"],
+    ids=["three phases", "every phase"],
 )
 async def test_a_controller_killed_in_a_phase_is_followed_by_one_that_goes_on(
-    user: Rented, phases: tuple[RentalPhase, ...], downtime_s: float
+    user: Rented, phases: tuple[RentalPhase, ...]
 ) -> None:
     seed = random.randrange(10_000)
-    delays = random.Random(seed)
+    chance = random.Random(seed)
     print(f"seed {seed}")
     async with user.session() as session:
         await user.start(session, "killed", "steps=20 delay=0.1 weights=20000000", user.request())
         for phase in phases:
-            await killed_in(phase, delays.choice([0.0, delays.uniform(0, 0.4)]), session, "killed")
+            seconds = chance.choice([0.0, chance.uniform(0, 0.4)])
+            await killed_in(phase, seconds, session, "killed")
             assert not (await session.store.get_job("killed")).status.is_final
-            await asyncio.sleep(downtime_s)
+            await asyncio.sleep(chance.choice([0.0, 2 * LEASE_S]))  # Nobody leads meanwhile.
 
         async with a_controller():
             job = await until_final(session, "killed")
@@ -120,7 +120,7 @@ async def test_a_job_can_be_called_off_in_every_phase(user: Rented) -> None:
             assert (job.state.stop_reason, job.state.step) == (StopReason.CANCELLED, 0)
 
         await user.start(session, "running", notes, user.request())
-        await user.start(session, "securing", "steps=2 weights=150000000", user.request())
+        await user.start(session, "securing", "steps=2 weights=60000000", user.request())
         await until_step(session, "running", 3)
         job = await called_off(session, "running")
         assert (job.status, job.state.stop_reason) == (JobStatus.CANCELLED, StopReason.CANCELLED)
@@ -143,8 +143,8 @@ async def test_of_four_jobs_three_run_at_once_and_all_are_done(user: Rented) -> 
     ids = [f"queue-{number}" for number in range(4)]
     async with user.controlled() as (session, _):
         for job_id in ids:
-            await user.start(session, job_id, "steps=10 delay=0.1", user.request())
-        stored = await until_phase(session, ids[0], RentalPhase.RUNNING)
+            await user.start(session, job_id, "steps=4 delay=0.1", user.request())
+        await until_phase(session, ids[0], RentalPhase.RUNNING)
         stored = await session.store.rentals.get(ids[3])
         assert stored is not None and stored.rental.phase is RentalPhase.QUEUED
         assert "which is the limit" in stored.rental.reason

@@ -63,8 +63,8 @@ async def test_no_list_is_asked_for_before_the_provider_allows_it(on_paper: Rent
         await on_paper.start(session, JOB, "", on_paper.request())
         await until_machine(session, JOB, MachineState.RENTED)
 
-        fault = on_paper.fake.faults.add(**LIST, status=429, retry_after_s=1, times=5)
-        await until(lambda: met(fault, 5))
+        fault = on_paper.fake.faults.add(**LIST, status=429, retry_after_s=1, times=6)
+        await until(lambda: met(fault, 6))
         await until(lambda: reason_has(session, "starting"))
 
         refused = [call for call in on_paper.fake.calls(**LIST) if call.status == 429]

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.errors import InvalidBaseModel
+
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
 _TIMEOUT_S = 5.0
 
@@ -21,6 +23,8 @@ class HubFile:
 
     path: Path | None
     reason: str = ""
+    is_refused: bool = False
+    """True if the hub itself says no, and would say so to a rented machine too."""
 
 
 def is_hub_id(base_model: str) -> bool:
@@ -59,6 +63,28 @@ def hub_file(
     return _fetched(base_model, name, revision)
 
 
+def require_hub_model(base_model: str, revision: str | None) -> None:
+    """Ask the hub now for what a rented machine will ask it for on paid time.
+
+    A hub that does not answer says nothing against the model. Blocks.
+
+    Raises:
+        InvalidBaseModel: it is gated, not there, or has no such revision; says what helps.
+    """
+    if not is_hub_id(base_model):
+        return
+    asked = _fetched(base_model, "config.json", revision)
+    if asked.is_refused:
+        raise InvalidBaseModel(f"{asked.reason}. Nothing was rented.")
+
+
+def hub_token() -> str | None:
+    """The user's token for the hub: `HF_TOKEN`, or what its login saved; never to be shown."""
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
 def _fetched(base_model: str, name: str, revision: str | None) -> HubFile:
     from httpx2 import HTTPError  # what the hub's client lets through
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -84,10 +110,11 @@ def _fetched(base_model: str, name: str, revision: str | None) -> HubFile:
     except EntryNotFoundError:
         reason = f"{base_model} has no {name}"
     except OfflineModeIsEnabled:
-        reason = "HF_HUB_OFFLINE forbids to ask the hub for it"
+        return HubFile(None, "HF_HUB_OFFLINE forbids to ask the hub for it")
     except (HTTPError, OSError) as error:
         reason = f"the hub cannot be reached ({_first_line(error)})"
-    return HubFile(None, reason)
+        return HubFile(None, reason)
+    return HubFile(None, reason, is_refused=True)
 
 
 def _first_line(error: BaseException) -> str:

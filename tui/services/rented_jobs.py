@@ -6,10 +6,11 @@ in this process or in another.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from shared.dataset.report import DatasetReport
-from shared.errors import InvalidDataset, InvalidInput
+from shared.errors import InvalidBaseModel, InvalidDataset, InvalidInput
 from shared.job_spec import JobSpec
 from shared.machine_request import MachineRequest
 from shared.rental import Wish
@@ -18,6 +19,7 @@ from shared.store.stored import StoredJob
 from tui.services.dataset_check import CheckedFile
 from tui.services.dataset_registry import record_check
 from tui.services.hosts.names import RUNPOD_PREFIX
+from tui.services.hub_files import require_hub_model
 from tui.services.session import Session
 
 GO_ON = "go on"
@@ -39,11 +41,30 @@ async def start_rented_job(
     Raises:
         InvalidDataset: the report has errors; nothing was started.
         InvalidJobSpec: the id belongs to a job with another spec.
+        InvalidBaseModel: a machine of the user's would not get at the model.
     """
     if report.has_errors:
         raise InvalidDataset(f"{path}: has errors; nothing was started.")
+    await asyncio.to_thread(_require_model, spec, request)
     await record_check(session.store, CheckedFile(path, spec.dataset, spec.base_model, report))
     return await session.store.add_job(spec, RUNPOD_PREFIX + spec.job_id, retry_of, request)
+
+
+def _require_model(spec: JobSpec, request: MachineRequest) -> None:
+    """A model that the machine can get at: it has nothing of this one's disk."""
+    model = spec.base_model
+    if Path(model).is_absolute():
+        if not (request.keeps_results and Path(model).is_relative_to(request.mount_path)):
+            raise InvalidBaseModel(
+                f"{model}: a rented machine has no such directory. Name a model of the hub, or one "
+                f"that lies on the job's network volume, below {request.mount_path}."
+            )
+    elif model.startswith(("~", ".")) or Path(model).is_dir():
+        raise InvalidBaseModel(
+            f"{model}: is a directory of this machine, which a rented one does not have. Name a "
+            "model of the hub."
+        )
+    require_hub_model(model, spec.base_model_revision)
 
 
 async def request_of(session: Session, job: StoredJob) -> StoredRental:

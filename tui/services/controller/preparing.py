@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +34,7 @@ from tui.services.controller.moving import send_along
 from tui.services.controller.provisioning import run_directory
 from tui.services.controller.work import Overtaken, Work
 from tui.services.hosts.rented import base_on
+from tui.services.hub_files import hub_token
 from tui.services.jobs import find_training_file
 from tui.services.providers.provider import RentedMachine
 from tui.services.ssh.machine_files import MachineFiles
@@ -220,7 +220,7 @@ async def _install(work: Work) -> None:
     telling = asyncio.create_task(_tell(work, steps))
     try:
         host = await work.host.over_ssh()
-        if token := os.environ.get("HF_TOKEN"):
+        if token := await asyncio.to_thread(hub_token):
             machine = await work.machine()
             assert machine is not None
             await host.shell.put(token.encode(), f"{run_directory(machine.name)}/{TOKEN_FILE}")
