@@ -35,6 +35,7 @@ from shared.events import utc_now  # noqa: E402
 from shared.lifecycle import JobStatus  # noqa: E402
 from shared.machine_request import AfterInterruptions  # noqa: E402
 from shared.rental import RentalPhase  # noqa: E402
+from tests.end_to_end import controller_process  # noqa: E402
 from tests.end_to_end.rented import (  # noqa: E402
     Rented,
     check_invariants,
@@ -76,7 +77,7 @@ class Soak:
         """Unless it runs."""
         if self._controller is None or self._controller.poll() is not None:
             self._controller = subprocess.Popen(
-                [sys.executable, "-m", "tests.end_to_end.quick_controller"],
+                controller_process.start(),
                 cwd=ROOT,
                 stdout=self._log,
                 stderr=self._log,
@@ -171,7 +172,7 @@ async def _stop_controller(soak: Soak) -> str:
 
 async def _second_controller(soak: Soak) -> str:
     other = subprocess.Popen(
-        [sys.executable, "-m", "tests.end_to_end.quick_controller"],
+        controller_process.start(),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

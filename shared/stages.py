@@ -26,7 +26,9 @@ class Stage(StrEnum):
 
 STAGE_OF: dict[Activity, Stage | None] = {
     Activity.PROVISIONING: Stage.PREPARE,
+    Activity.WAITING_FOR_MACHINE: Stage.PREPARE,
     Activity.CONNECTING: Stage.PREPARE,
+    Activity.CHECKING_MACHINE: Stage.PREPARE,
     Activity.INSTALLING: Stage.PREPARE,
     Activity.STARTING_TRAINER: Stage.PREPARE,
     Activity.CHECKING_DATASET: Stage.PREPARE,
@@ -39,6 +41,9 @@ STAGE_OF: dict[Activity, Stage | None] = {
     Activity.SAVING_ADAPTER: Stage.FINISH,
     Activity.VERIFYING_ADAPTER: Stage.FINISH,
     Activity.UPLOADING: Stage.FINISH,
+    Activity.SECURING_RESULTS: Stage.FINISH,
+    Activity.ENDING_MACHINE: None,
+    Activity.WAITING_FOR_ANSWER: None,
     Activity.RECOVERING: None,
     Activity.UNREACHABLE: None,
     Activity.CANCELLING: None,

@@ -95,6 +95,27 @@ async def test_a_new_machine_ends_the_old_attempt_and_waits_to_be_asked(pod, lim
     assert steps_of(records) == [(1, 1), (1, 2), (1, 3), (2, 3), (2, 4)]
 
 
+async def test_where_the_hardware_failed_the_job_waits_for_another_machine(pod, limits, steps_of):
+    pod.rent(1)
+    first = await pod.supervisor()
+    spec = pod.spec("at=3 dies=ecc", max_restarts=0)
+    await first.start(spec, limits=limits())
+    job = first.job("job-one")
+    await pod.until(lambda: first.needs_another_machine(job))
+    # As often as it is asked: here it never goes on.
+    assert not await first.start(spec, limits=limits())
+    assert first.needs_another_machine(job)
+    assert job.last_event(1, events.AttemptEnded).stop_reason is StopReason.HARDWARE_FAULT
+    await pod.close(first)
+    assert not pod.attempt(2).path.exists()
+
+    pod.rent(2)
+    second = await pod.supervisor()
+    assert not await second.start(spec, limits=limits(2))
+    records = await pod.until_final(second)
+    assert steps_of(records) == [(1, 1), (1, 2), (2, 3), (2, 4)]
+
+
 async def test_a_job_that_waits_for_its_machine_can_be_cancelled(pod, limits):
     pod.rent(1)
     first = await pod.supervisor()

@@ -186,3 +186,21 @@ def test_the_state_that_a_fold_begins_from_stays_as_it_was() -> None:
 
     assert fold(records, begun) == fold(records)
     assert begun == before
+
+
+def test_of_a_rented_job_the_agent_says_the_outcome_and_not_the_status() -> None:
+    records = completed_job(steps=3)
+
+    state = fold(records, JobState(rented=True))
+
+    assert (state.status, state.outcome) == (JobStatus.TRAINING, StopReason.COMPLETED)
+    assert state.activity is Activity.SECURING_RESULTS
+    again = fold(journal(started(), attempt=2), state)
+    assert again.outcome is None
+
+
+def test_between_machines_nobody_knows_when_a_job_will_end() -> None:
+    state = fold(completed_job(steps=3)[:-3], JobState(rented=True))
+    state = state.model_copy(update={"total_steps": 9, "activity": Activity.TRAINING})
+    assert state.eta_s() is not None
+    assert state.model_copy(update={"activity": Activity.PROVISIONING}).eta_s() is None

@@ -247,6 +247,13 @@ def test_only_reasons_without_a_remedy_have_no_rule() -> None:
         StopReason.DATASET_CHANGED,
         StopReason.INVALID_BASE_MODEL,
         StopReason.ADAPTER_REJECTED,
+        # What became of the machine is no matter of settings.
+        StopReason.DEADLINE_REACHED,
+        StopReason.BUDGET_EXHAUSTED,
+        StopReason.MACHINE_LOST,
+        StopReason.NO_MACHINE,
+        StopReason.PROVIDER_REFUSED,
+        StopReason.RESULTS_LOST,
     }
 
 
