@@ -2,8 +2,8 @@
 
     python -m tests.end_to_end.controller_process '{"lease_s": 2.0}' [PHASE SECONDS]
 
-The settings are those of the tests, with these changes. PHASE is killed with SIGKILL so long after
-its first step has begun.
+The settings are those of the tests, with these changes. It is killed with SIGKILL so long after the
+first step of PHASE has begun, and at the latest once the job has left that phase.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def _die_in(phase: RentalPhase, seconds: float) -> None:
         else:
             os.kill(os.getpid(), signal.SIGKILL)
         await step(work)
+        if work.rental.phase is not phase:
+            os.kill(os.getpid(), signal.SIGKILL)  # The next phase is for its successor.
 
     controller._STEPS[phase] = dies
 

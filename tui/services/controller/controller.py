@@ -16,7 +16,7 @@ from typing import Literal
 from shared.errors import BrightRunError, StoreError
 from shared.rental import Lease, RentalPhase
 from shared.store.rentals import RentalConflict, StoredRental
-from tui.services.controller import closing, moving, preparing, provisioning, training
+from tui.services.controller import closing, moving, preparing, provisioning, training, waiting
 from tui.services.controller.leadership import Leadership
 from tui.services.controller.settings import ControllerSettings, growing_pause_s
 from tui.services.controller.sightings import Lookout
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 Kind = Literal["console", "serve", "command"]
 
 _STEPS: dict[RentalPhase, Phase] = {
-    RentalPhase.QUEUED: provisioning.queue,
+    RentalPhase.QUEUED: waiting.queue,
     RentalPhase.PROVISIONING: provisioning.provision,
-    RentalPhase.WAITING: provisioning.wait,
+    RentalPhase.WAITING: waiting.wait,
     RentalPhase.MOVING: moving.move,
     RentalPhase.CONNECTING: preparing.connect,
     RentalPhase.CHECKING: preparing.check,

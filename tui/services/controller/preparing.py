@@ -30,8 +30,8 @@ from shared.pod_start import HEARTBEAT_FILE, TOKEN_FILE
 from shared.rental import Machine, RentalPhase
 from tui.services.controller import machine_check, money
 from tui.services.controller.letting_in import fingerprint_in, note_address
+from tui.services.controller.machine_order import run_directory
 from tui.services.controller.moving import send_along
-from tui.services.controller.provisioning import run_directory
 from tui.services.controller.work import Overtaken, Work
 from tui.services.hosts.rented import base_on
 from tui.services.hub_files import hub_token

@@ -8,56 +8,31 @@ was asked for without an answer is looked for by that name until it is found or 
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from shared.errors import (
     AmbiguousAnswer,
     InsufficientBalance,
     InvalidInput,
     NoCapacity,
-    ProviderError,
     ProviderRefused,
     ProviderUnauthorized,
     ProviderUnreachable,
 )
 from shared.events import utc_now
 from shared.lifecycle import StopReason
-from shared.machine_request import Candidate, Stock
-from shared.pod_start import PodStart, render_start_command
+from shared.machine_request import Candidate
 from shared.rental import Machine, MachinePurpose, MachineState, RentalPhase
 from tui.services.controller import money
 from tui.services.controller.machine_names import machine_name
-from tui.services.controller.questions import question_of
+from tui.services.controller.machine_order import machine_order
 from tui.services.controller.work import Work
-from tui.services.hosts.rented import base_on, shared_base_on
 from tui.services.providers.provider import MachineOrder, MachineStatus, RentedMachine
-from tui.services.rented_jobs import MOVE
 from tui.services.ssh.machine_files import MachineFiles
 
-_RUN_DIRECTORIES = PurePosixPath("/dev/shm/brightrun")
-_BASE_URL = "RUNPOD_API_BASE_URL"
 _LEAST_LEASE_SHARE = 0.5
 _LAST_PATIENCE_S = 10.0
 """For the provider's answer, in a controller that is to end."""
-
-
-async def queue(work: Work) -> None:
-    """Wait for a place among the jobs that run at once."""
-    if work.wants_cancel:
-        await work.close_with(StopReason.CANCELLED, work.stored.wish_reason)
-        return
-    others = await work.office.session.store.rentals.open_ones()
-    waiting = (RentalPhase.QUEUED, RentalPhase.ASKING)
-    at_work = [other for other in others if other.rental.phase not in waiting]
-    earlier = [o for o in others if o.rental.phase is RentalPhase.QUEUED]
-    free = work.office.settings.concurrent_jobs - len(at_work)
-    place = [other.job_id for other in earlier].index(work.job_id)
-    if place >= free:
-        await work.stay(f"{len(at_work)} jobs run, which is the limit; {place} wait before it")
-        return
-    await work.enter(RentalPhase.PROVISIONING, next_candidate=0, failures=())
 
 
 async def provision(work: Work) -> None:
@@ -73,55 +48,6 @@ async def provision(work: Work) -> None:
         await work.next_candidate(await _last_words(work, machine))
     else:
         await _look_at(work, machine)
-
-
-async def wait(work: Work) -> None:
-    """All candidates are taken: try again after a while, but not for ever."""
-    waiting_since = work.rental.waiting_since or work.rental.since
-    waited_s = (utc_now() - waiting_since).total_seconds()
-    if work.wants_cancel:
-        await work.close_with(StopReason.CANCELLED, work.stored.wish_reason)
-    elif waited_s > work.request.wait_for_stock_hours * 3600:
-        tried = "; ".join(work.rental.failures)
-        await work.close_with(StopReason.NO_MACHINE, f"no machine was to be had: {tried}")
-    elif work.stored.answer == MOVE:
-        await work.office.session.store.rentals.answer(work.job_id, "")
-        await work.enter(RentalPhase.MOVING, "as you answered", question="")
-    elif (utc_now() - work.rental.since).total_seconds() > work.office.settings.stock_retry_s:
-        await _try_again(work)
-    else:
-        await work.stay(work.rental.reason, question=question_of(work.request))
-
-
-async def _try_again(work: Work) -> None:
-    """Once the catalogue says that there is something; asking in vain would fill the ledger."""
-    candidates = work.request.candidates
-    wanted = list(dict.fromkeys(candidate.gpu_type for candidate in candidates))
-    clouds = list(dict.fromkeys(candidate.cloud for candidate in candidates))
-    try:
-        offers = await work.office.provider.offers(wanted, candidates[0].gpu_count, clouds)
-    except ProviderError as error:
-        await work.stay(f"the catalogue cannot be read: {error}", since=utc_now())
-        return
-    if any(_is_for(offer, candidate) for offer in offers for candidate in candidates):
-        await work.enter(
-            RentalPhase.PROVISIONING,
-            "there is stock again",
-            next_candidate=0,
-            failures=(),
-            question="",
-        )
-    else:
-        await work.stay("sold out; the catalogue is looked at again", since=utc_now())
-
-
-def _is_for(offer: Candidate, candidate: Candidate) -> bool:
-    """True if the offer is in stock, and is what the candidate asks for."""
-    return (
-        offer.stock is not Stock.NONE
-        and (offer.gpu_type, offer.cloud) == (candidate.gpu_type, candidate.cloud)
-        and candidate.data_center in (None, offer.data_center)
-    )
 
 
 async def _ask_for_one(work: Work) -> None:
@@ -212,7 +138,7 @@ async def _rent(work: Work, candidate: Candidate) -> None:
         rentals=number,
     )
     await work.office.session.store.rentals.intend(machine)
-    order = _order(work, machine, candidate, public_key)
+    order = machine_order(work, machine, candidate, public_key)
     asking = asyncio.create_task(_ask_provider(work, machine, order))
     try:
         await asyncio.shield(asking)
@@ -223,45 +149,6 @@ async def _rent(work: Work, candidate: Candidate) -> None:
         asking.cancel()
         await asyncio.wait({asking})
         raise
-
-
-def _order(work: Work, machine: Machine, candidate: Candidate, public_key: str) -> MachineOrder:
-    request, settings = work.request, work.office.settings
-    start = PodStart(
-        rental=machine.number,
-        base=base_on(request, work.job_id),
-        shared=shared_base_on(request),
-        start_script=request.start_script,
-        run_directory=run_directory(machine.name),
-        silence_limit_s=settings.silence_limit_s,
-        lifetime_s=int(request.max_duration_hours * 3600) + settings.lifetime_margin_s,
-        tick_s=settings.dead_man_tick_s,
-    )
-    return MachineOrder(
-        name=machine.name,
-        candidate=candidate,
-        image=request.image,
-        command=render_start_command(start),
-        env=start_environment(public_key),
-        container_disk_gb=request.container_disk_gb,
-        min_cuda=request.min_cuda,
-        network_volume_id=request.network_volume_id,
-        mount_path=request.mount_path,
-        data_center=candidate.data_center,
-    )
-
-
-def start_environment(public_key: str) -> dict[str, str]:
-    """What a machine's container is given; the provider shows it to whoever sees the account."""
-    environment = {"PUBLIC_KEY": public_key}
-    if os.environ.get(_BASE_URL):
-        environment[_BASE_URL] = os.environ[_BASE_URL]
-    return environment
-
-
-def run_directory(machine_name: str) -> str:
-    """On the machine, in memory only: its heartbeat and its secrets."""
-    return str(_RUN_DIRECTORIES / machine_name)
 
 
 async def _ask_provider(work: Work, machine: Machine, order: MachineOrder) -> None:

@@ -28,7 +28,7 @@ from shared.store.rentals import StoredRental
 from tui.services.controller import fleet
 from tui.services.controller.letting_in import fingerprint_in, note_address
 from tui.services.controller.machine_names import rescue_name
-from tui.services.controller.provisioning import run_directory, start_environment
+from tui.services.controller.machine_order import run_directory, start_environment
 from tui.services.hosts.host import Step
 from tui.services.hosts.rented import base_on
 from tui.services.hosts.ssh import SshHost
