@@ -7,6 +7,8 @@ import json
 import random
 import signal
 
+import pytest
+
 from shared.events import (
     AttemptEnded,
     AttemptStarted,
@@ -61,6 +63,7 @@ async def test_with_the_key_revoked_the_machine_ends_itself_and_the_job_is_settl
         await check_invariants(user, session, "revoked")
 
 
+@pytest.mark.slow
 async def test_a_console_that_never_returns_leaves_no_machine_that_is_paid_for(
     user: Rented,
 ) -> None:
@@ -247,6 +250,7 @@ async def test_a_container_that_begins_anew_is_pinned_again_and_goes_on(user: Re
         await check_invariants(user, session, "restarted", "wiped")
 
 
+@pytest.mark.slow
 async def test_a_machine_that_cannot_be_reached_is_not_replaced_while_it_runs(
     user: Rented,
 ) -> None:
@@ -272,6 +276,7 @@ async def test_a_machine_that_cannot_be_reached_is_not_replaced_while_it_runs(
         await check_invariants(user, session, "cut")
 
 
+@pytest.mark.slow
 async def test_a_machine_that_comes_back_from_the_dead_writes_nothing_more(user: Rented) -> None:
     async with user.controlled() as (session, _):
         request = user.request()

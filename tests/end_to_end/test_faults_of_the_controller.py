@@ -140,6 +140,7 @@ async def _until_rented(session: Session, job_id: str) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_of_four_jobs_three_run_at_once_and_all_are_done(user: Rented) -> None:
     ids = [f"queue-{number}" for number in range(4)]
     async with user.controlled() as (session, _):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.lifecycle import JobStatus, StopReason
 from shared.machine_request import AfterInterruptions
 from shared.rental import RentalPhase
@@ -21,6 +23,7 @@ from tui.services.rented_jobs import answer_question
 pytestmark = needs_a_box
 
 
+@pytest.mark.slow
 async def test_after_too_many_lost_machines_it_asks_changes_the_gpu_or_stops(user: Rented) -> None:
     policies = {
         "asks": AfterInterruptions.ASK,

@@ -13,6 +13,7 @@ from shared.errors import AgentError, ProtocolError
 from shared.events import AttemptEnded, AttemptStarted, utc_now
 from shared.lifecycle import STOP_REASONS, StopReason
 from shared.machine_request import AfterInterruptions
+from shared.number_text import many
 from shared.rental import Machine, RentalPhase
 from tui.services.controller import money
 from tui.services.controller.letting_in import note_address
@@ -75,7 +76,7 @@ async def lose(work: Work, why: str) -> None:
             why, RentalPhase.PROVISIONING, **{**changes, "next_candidate": _other_gpu(work)}
         )
     else:
-        detail = f"{interruptions} machines were lost; the last one: {why}"
+        detail = f"lost {many(interruptions, 'machine')}, the last one: {why}"
         await work.end_machine(
             why,
             RentalPhase.DONE,
@@ -89,7 +90,7 @@ async def ask(work: Work) -> None:
         await work.close_with(StopReason.CANCELLED, work.stored.wish_reason)
         return
     count = work.rental.interruptions
-    lost = "1 machine was lost" if count == 1 else f"{count} machines were lost"
+    lost = f"lost {many(count, 'machine')}"
     question = f"{lost}. Answer {GO_ON!r} to rent another one, or cancel the job."
     if work.stored.answer == GO_ON:
         await work.office.session.store.rentals.answer(work.job_id, "")
