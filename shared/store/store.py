@@ -234,6 +234,11 @@ class Store:
         """Say what is being done for a job, where it is not its agent that does it."""
         return await self._change_state(job_id, {"activity": activity, "detail": detail}, None)
 
+    @uninterrupted
+    async def forget_outcome(self, job_id: str) -> StoredJob:
+        """What the agent of a rented machine said of the end holds no more: it is gone with it."""
+        return await self._change_state(job_id, {"outcome": None}, None)
+
     async def _change_state(
         self, job_id: str, changes: dict[str, Any], error_message: str | None
     ) -> StoredJob:

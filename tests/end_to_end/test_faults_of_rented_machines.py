@@ -216,6 +216,9 @@ async def test_a_machine_lost_while_its_adapter_is_fetched(user: Rented) -> None
             stored = await until_phase(session, job_id, RentalPhase.SECURING)
             user.fake.lose_pod(pod_of(user, job_id).id, "exited")
             assert stored.rental.outcome is StopReason.COMPLETED
+        # What the lost machine has said of the end holds no more.
+        await until_phase(session, "gone", RentalPhase.RUNNING)
+        assert (await session.store.get_job("gone")).state.outcome is None
 
         # On the volume it is safe; without one it is trained again.
         await completed(session, "kept", 4, 1)

@@ -19,6 +19,7 @@ from tests.end_to_end.rented import (
 from tests.remote.remote_box import needs_a_box
 from tui.services.controller.fleet import our_machines
 from tui.services.controller.rescue import rescue
+from tui.services.kept_logs import kept_log
 from tui.services.rented_jobs import MOVE, answer_question
 
 pytestmark = needs_a_box
@@ -26,12 +27,13 @@ pytestmark = needs_a_box
 
 async def test_a_job_gets_a_machine_trains_comes_home_and_nothing_is_left(user: Rented) -> None:
     async with user.controlled() as (session, _):
-        await user.start(session, "job-one", "steps=6 delay=0.1", user.request())
+        await user.start(session, "job-one", "steps=6 delay=0.1 talk=1", user.request())
 
         job = await until_final(session, "job-one")
 
         assert (job.status, job.state.step) == (JobStatus.COMPLETED, 6)
         assert (user.config.home / "adapters" / "job-one").is_dir()
+        assert "took step 6" in kept_log(user.config.home, "job-one", None, last_lines=3)
         await check_invariants(user, session, "job-one")
 
 

@@ -26,9 +26,11 @@ from tui.services.controller.moving import forget_carried
 from tui.services.controller.settings import ABSENCES
 from tui.services.controller.training import lose
 from tui.services.controller.work import Overtaken, Work
+from tui.services.kept_logs import keep_log, log_path
 from tui.services.ssh.machine_files import MachineFiles
 
 _ALARM = "alarm: "
+_LOG_PATIENCE_S = 30.0
 _LONGEST_REST_S = 30.0
 """Between two requests to end a machine that does not."""
 
@@ -37,12 +39,13 @@ async def secure(work: Work) -> None:
     """Bring the adapter home; what has no adapter has nothing to bring."""
     outcome = work.rental.outcome
     assert outcome is not None, "a job is secured once it has ended"
+    await _keep_log(work)
     if STOP_REASONS[outcome].status is not JobStatus.COMPLETED or not work.job.state.adapter_path:
         await _end(work)
         return
     work.follower.start()
     seen = await work.seen()
-    is_lost = (seen is None and work.sightings.is_known) or (
+    is_lost = await work.count_misses(seen) >= ABSENCES or (
         seen is not None and not seen.status.is_up
     )
     if is_lost or work.is_late or work.wants_cancel:
@@ -118,6 +121,16 @@ async def _bring_home(work: Work) -> str:
             manifest_sha256=saved[0].manifest_sha256 if saved else None,
         )
     return str(path)
+
+
+async def _keep_log(work: Work) -> None:
+    """What the trainer said last goes with the machine otherwise; nothing waits for it long."""
+    home, attempt = work.office.session.config.home, work.job.state.attempt
+    if await asyncio.to_thread(log_path(home, work.job_id, attempt).exists):
+        return
+    with contextlib.suppress(AgentError, ProtocolError, TimeoutError, OSError):
+        async with asyncio.timeout(_LOG_PATIENCE_S), work.host.client() as client:
+            await keep_log(client, home, work.job_id, attempt)
 
 
 async def _left_behind(work: Work, *, is_lost: bool) -> None:

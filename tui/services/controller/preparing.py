@@ -32,6 +32,7 @@ from tui.services.controller import machine_check, money
 from tui.services.controller.letting_in import fingerprint_in, note_address
 from tui.services.controller.machine_order import run_directory
 from tui.services.controller.moving import send_along
+from tui.services.controller.settings import ABSENCES
 from tui.services.controller.work import Overtaken, Work
 from tui.services.hosts.rented import base_on
 from tui.services.hub_files import hub_token
@@ -133,20 +134,9 @@ async def _is_over(work: Work) -> bool:
     if seen is not None and not seen.status.is_up:
         await work.next_candidate(f"was {seen.status.value} while {work.rental.phase.value}")
         return True
-    if seen is None and work.sightings.is_known:
-        return await _is_missing(work)
-    if work.rental.missing_in:
-        await work.stay(work.rental.reason, missing_in=())
-    return False
-
-
-async def _is_missing(work: Work) -> bool:
-    look = work.sightings.number
-    missing_in = tuple(dict.fromkeys((*work.rental.missing_in, look)))
-    if len(missing_in) >= 2:
+    if await work.count_misses(seen) >= ABSENCES:
         await work.next_candidate(f"vanished while {work.rental.phase.value}")
         return True
-    await work.stay("not in the provider's list", missing_in=missing_in)
     return False
 
 

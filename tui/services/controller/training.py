@@ -7,6 +7,7 @@ as well, twice, or when nobody has heard of it for very long.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 
 from shared.errors import AgentError, ProtocolError
@@ -17,6 +18,7 @@ from shared.number_text import many
 from shared.rental import Machine, RentalPhase
 from tui.services.controller import money
 from tui.services.controller.letting_in import note_address
+from tui.services.controller.settings import ABSENCES
 from tui.services.controller.work import Work
 from tui.services.providers.provider import RentedMachine
 from tui.services.rented_jobs import GO_ON
@@ -38,7 +40,7 @@ async def train(work: Work) -> None:
         return
     if seen is not None and await _has_moved(work, machine, seen):
         return
-    if work.wants_cancel and await _cancel(work):
+    if work.wants_cancel and await _is_cancelled_without_agent(work):
         return
     if await _is_over_limits(work):
         return
@@ -55,6 +57,7 @@ async def lose(work: Work, why: str) -> None:
     lost = rental.attempts_lost if request.keeps_results else max(work.job.state.attempt, 0)
     kept = "" if request.keeps_results else "; without a network volume its checkpoints went too"
     await work.note(f"interruption {interruptions}: {why}{kept}", "warning")
+    await work.office.session.store.forget_outcome(work.job_id)
     changes = {
         "interruptions": interruptions,
         "attempts_lost": lost,
@@ -119,16 +122,9 @@ async def _is_gone(work: Work, seen: RentedMachine | None) -> bool:
             await lose(work, f"the machine {seen.status.value} without being asked to")
             return True
         return False
-    if seen is None and work.sightings.is_known:
-        look = work.sightings.number
-        missing_in = tuple(dict.fromkeys((*work.rental.missing_in, look)))
-        if len(missing_in) >= 2 and follower.trouble:
-            await lose(work, "the machine is gone from the provider's list")
-            return True
-        await work.stay(work.rental.reason, missing_in=missing_in[-2:])
-        return False
-    if seen is not None and work.rental.missing_in:
-        await work.stay(work.rental.reason, missing_in=())
+    if await work.count_misses(seen) >= ABSENCES and follower.trouble:
+        await lose(work, "the machine is gone from the provider's list")
+        return True
     if seen is not None and follower.silent_s > settings.lost_after_s:
         await lose(work, f"nobody answered there for {settings.lost_after_s:.0f} s")
         return True
@@ -153,17 +149,15 @@ async def _has_moved(work: Work, machine: Machine, seen: RentedMachine) -> bool:
     return False
 
 
-async def _cancel(work: Work) -> bool:
+async def _is_cancelled_without_agent(work: Work) -> bool:
     """Pass the wish on; True if the machine is ended because nobody takes it."""
     if work.follower.silent_s > work.office.settings.cancel_patience_s:
         reason = f"{work.stored.wish_reason}; its agent could not be asked"
         await work.close_with(StopReason.CANCELLED, reason)
         return True
-    try:
+    with contextlib.suppress(AgentError, ProtocolError, TimeoutError):
         async with asyncio.timeout(10), work.host.client() as client:
             await client.cancel(work.job_id, work.stored.wish_reason)
-    except (AgentError, ProtocolError, TimeoutError):
-        return False
     return False
 
 

@@ -228,6 +228,17 @@ class Work:
         machine = await self.machine()
         return None if machine is None else self.sightings.of(machine)
 
+    async def count_misses(self, seen: RentedMachine | None) -> int:
+        """In how many looks in a row the provider's list has lacked the machine, this one too."""
+        if seen is not None:
+            if self.rental.missing_in:
+                await self.stay(self.rental.reason, missing_in=())
+            return 0
+        if self.sightings.is_known:
+            looks = (*self.rental.missing_in, self.sightings.number)
+            await self.stay(self.rental.reason, missing_in=tuple(dict.fromkeys(looks))[-2:])
+        return len(self.rental.missing_in)
+
     async def _is_lost(self) -> bool:
         seen = await self.seen()
         return seen is not None and not seen.status.is_up

@@ -81,7 +81,10 @@ class RentedHost:
         name = None if stored is None else stored.rental.machine
         if stored is None or name is None:
             phase = "not rented" if stored is None else stored.rental.phase
-            raise AgentUnreachable(f"{self._job_id} has no machine now ({phase}).")
+            raise AgentUnreachable(
+                f"{self._job_id} has no machine now ({phase}); its log, if one was "
+                f"kept, is shown by `brightrun logs {self._job_id}`."
+            )
         files = MachineFiles(self._home, name)
         if fingerprint is None and not await asyncio.to_thread(lambda: files.is_pinned):
             raise AgentUnreachable(f"{name}: nobody has been let in yet.")
