@@ -55,6 +55,22 @@ async def test_after_too_many_lost_machines_it_asks_changes_the_gpu_or_stops(use
         await check_invariants(user, session, *policies)
 
 
+async def test_a_job_that_has_trained_waits_for_an_account_that_has_run_dry(user: Rented) -> None:
+    async with user.controlled() as (session, _):
+        await user.start(session, "dry", "steps=12 delay=0.2", user.request())
+        await until_step(session, "dry", 2)
+        user.fake.set_balance(0)
+        user.fake.lose_pod(pod_of(user, "dry").id, "exited")
+
+        await until_phase(session, "dry", RentalPhase.ASKING)
+        await until_said(session, "dry", "Mend that, then answer 'go on'")
+        user.fake.set_balance(100)
+        await answer_question(session, await session.store.get_job("dry"), "go on")
+
+        await completed(session, "dry", 12, 2)
+        await check_invariants(user, session, "dry")
+
+
 async def test_a_machine_that_cannot_end_itself_is_not_trained_on_without_consent(
     user: Rented,
 ) -> None:

@@ -28,6 +28,7 @@ from tui.services.controller.machine_names import machine_name
 from tui.services.controller.machine_order import machine_order
 from tui.services.controller.work import Work
 from tui.services.providers.provider import MachineOrder, MachineStatus, RentedMachine
+from tui.services.rented_jobs import GO_ON
 from tui.services.ssh.machine_files import MachineFiles
 
 _LEAST_LEASE_SHARE = 0.5
@@ -172,7 +173,7 @@ async def _ask_provider(work: Work, machine: Machine, order: MachineOrder) -> No
     except (InsufficientBalance, ProviderUnauthorized) as error:
         await work.save(replace(never, end_reason=str(error)))
         await work.stay(str(error), machine=None)
-        await work.close_with(StopReason.PROVIDER_REFUSED, str(error))
+        await _refused_account(work, str(error))
     except ProviderUnreachable as error:
         work.put_off(error.retry_after_s)
         await work.save(replace(never, end_reason=str(error)))
@@ -180,6 +181,17 @@ async def _ask_provider(work: Work, machine: Machine, order: MachineOrder) -> No
         await work.stay(str(error), machine=None)
     else:
         await _take_over(work, machine, seen)
+
+
+async def _refused_account(work: Work, why: str) -> None:
+    """A job that has trained does not end for a key or a balance that can be mended."""
+    if work.job.state.attempt == 0:
+        await work.close_with(StopReason.PROVIDER_REFUSED, why)
+        return
+    question = (
+        f"{why} Mend that, then answer {GO_ON!r} to rent the next machine, or cancel the job."
+    )
+    await work.enter(RentalPhase.ASKING, why, question=question)
 
 
 async def _take_over(work: Work, machine: Machine, seen: RentedMachine) -> None:

@@ -93,13 +93,15 @@ async def ask(work: Work) -> None:
         await work.close_with(StopReason.CANCELLED, work.stored.wish_reason)
         return
     count = work.rental.interruptions
-    lost = f"lost {many(count, 'machine')}"
-    question = f"{lost}. Answer {GO_ON!r} to rent another one, or cancel the job."
+    lost = f"{many(count, 'machine')} {'was' if count == 1 else 'were'} lost"
+    question = work.rental.question or (
+        f"{lost}. Answer {GO_ON!r} to rent another one, or cancel the job."
+    )
     if work.stored.answer == GO_ON:
         await work.office.session.store.rentals.answer(work.job_id, "")
         await work.enter(RentalPhase.PROVISIONING, "as you answered", interruptions=0, question="")
     else:
-        await work.stay(lost, question=question)
+        await work.stay(work.rental.reason or lost, question=question)
 
 
 async def _ended(work: Work, outcome: StopReason) -> None:
