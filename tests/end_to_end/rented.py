@@ -39,6 +39,8 @@ from tui.services.dataset_check import CheckSettings, check_training_file
 from tui.services.rented_jobs import cancel_rented_job, start_rented_job
 from tui.services.session import Session, open_session
 
+SHARED = ("code", "env", "trainer-env", "pip")
+"""Parts of an installation that all jobs share."""
 H100 = "NVIDIA H100 PCIe"
 PRICE = 2.39
 
@@ -79,7 +81,12 @@ class Rented:
         made = self.fake.create_volume({"name": "data", "size": 100, "dataCenter": data_center})
         directory = self.fake.volume_directory(made["id"])
         if self.template.exists():
-            subprocess.run(["cp", "-a", f"{self.template}/.", str(directory)], check=True)
+            # What an installation leaves is only read: no volume needs a copy of its own.
+            (directory / "brightrun").mkdir()
+            for part in (self.template / "brightrun").iterdir():
+                if part.name in SHARED:
+                    (directory / "brightrun" / part.name).symlink_to(part)
+            subprocess.run(["chown", "-R", f"{self.fake.user}:", str(directory)], check=True)
         return str(made["id"])
 
     def base_of(self, volume_id: str, job_id: str) -> Path:

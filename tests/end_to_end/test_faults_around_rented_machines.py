@@ -30,7 +30,7 @@ from tests.end_to_end.rented_job import completed, files_on, pod_of
 from tests.fakes.shifted_clock import COMPILER, shifted_clock
 from tests.remote.remote_box import needs_a_box
 
-pytestmark = needs_a_box
+pytestmark = [needs_a_box, pytest.mark.slow]
 
 
 async def test_secrets_reach_the_memory_of_a_machine_and_nothing_else(
@@ -113,7 +113,6 @@ async def test_wrong_and_jumping_clocks_change_nothing(user: Rented) -> None:
         await check_invariants(user, session, "clocks")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(420)
 async def test_the_real_trainer_resumes_on_another_machine(user: Rented) -> None:
     request = user.request()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from shared.lifecycle import JobStatus
 from shared.rental import MachineState, RentalPhase
 from shared.store.rentals import StoredRental
@@ -36,6 +38,7 @@ BAD_MACHINES = [
 
 
 @needs_a_box
+@pytest.mark.slow
 async def test_a_machine_that_is_not_as_agreed_is_given_back_within_a_minute(
     user: Rented,
 ) -> None:
@@ -86,6 +89,7 @@ async def test_images_that_are_never_pulled_and_machines_that_never_answer_have_
 
 
 @needs_a_box
+@pytest.mark.slow
 async def test_a_machine_whose_ssh_never_opens_is_given_back_at_its_deadline(
     user: Rented,
 ) -> None:
@@ -102,6 +106,7 @@ async def test_a_machine_whose_ssh_never_opens_is_given_back_at_its_deadline(
 
 
 @needs_a_box
+@pytest.mark.slow
 async def test_a_machine_with_another_host_key_than_its_log_names_is_sent_nothing(
     user: Rented,
 ) -> None:
@@ -124,6 +129,7 @@ async def test_a_machine_with_another_host_key_than_its_log_names_is_sent_nothin
 
 
 @needs_a_box
+@pytest.mark.slow
 async def test_a_machine_whose_log_names_no_key_is_let_in_by_the_users_answer_once(
     user: Rented,
 ) -> None:
@@ -146,6 +152,7 @@ async def test_a_machine_whose_log_names_no_key_is_let_in_by_the_users_answer_on
 
 
 @needs_a_box
+@pytest.mark.slow
 async def test_a_provider_that_falls_silent_while_a_job_trains_does_not_touch_the_trainer(
     user: Rented,
 ) -> None:

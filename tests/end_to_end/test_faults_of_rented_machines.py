@@ -35,7 +35,7 @@ from tests.remote.remote_box import needs_a_box
 from tui.services.controller import money
 from tui.services.session import Session
 
-pytestmark = needs_a_box
+pytestmark = [needs_a_box, pytest.mark.slow]
 
 
 async def test_with_the_key_revoked_the_machine_ends_itself_and_the_job_is_settled_later(
@@ -63,7 +63,6 @@ async def test_with_the_key_revoked_the_machine_ends_itself_and_the_job_is_settl
         await check_invariants(user, session, "revoked")
 
 
-@pytest.mark.slow
 async def test_a_console_that_never_returns_leaves_no_machine_that_is_paid_for(
     user: Rented,
 ) -> None:
@@ -253,7 +252,6 @@ async def test_a_container_that_begins_anew_is_pinned_again_and_goes_on(user: Re
         await check_invariants(user, session, "restarted", "wiped")
 
 
-@pytest.mark.slow
 async def test_a_machine_that_cannot_be_reached_is_not_replaced_while_it_runs(
     user: Rented,
 ) -> None:
@@ -279,7 +277,6 @@ async def test_a_machine_that_cannot_be_reached_is_not_replaced_while_it_runs(
         await check_invariants(user, session, "cut")
 
 
-@pytest.mark.slow
 async def test_a_machine_that_comes_back_from_the_dead_writes_nothing_more(user: Rented) -> None:
     async with user.controlled() as (session, _):
         request = user.request()

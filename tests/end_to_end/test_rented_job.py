@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from shared.events import Resumed
 from shared.lifecycle import JobStatus
 from shared.manifest import verify
@@ -53,6 +55,7 @@ async def test_a_machine_lost_in_mid_run_is_replaced_and_the_job_resumes(user: R
         await check_invariants(user, session, "job-two")
 
 
+@pytest.mark.slow
 async def test_an_adapter_that_nobody_fetched_is_brought_home_from_its_volume(
     user: Rented, tmp_path: Path
 ) -> None:
@@ -69,6 +72,7 @@ async def test_an_adapter_that_nobody_fetched_is_brought_home_from_its_volume(
         await check_invariants(user, session, "job-far")
 
 
+@pytest.mark.slow
 async def test_a_job_moves_by_consent_where_its_volume_has_no_machine_any_more(
     user: Rented,
 ) -> None:

@@ -20,10 +20,9 @@ from tests.end_to_end.rented_job import completed, pod_of, until_said
 from tests.remote.remote_box import needs_a_box
 from tui.services.rented_jobs import answer_question
 
-pytestmark = needs_a_box
+pytestmark = [needs_a_box, pytest.mark.slow]
 
 
-@pytest.mark.slow
 async def test_after_too_many_lost_machines_it_asks_changes_the_gpu_or_stops(user: Rented) -> None:
     policies = {
         "asks": AfterInterruptions.ASK,
