@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tests.fakes.runpod.image import PATH
@@ -158,6 +159,16 @@ class Container:
             if self.running and time.monotonic() > deadline - 9.9:
                 self.process.kill()  # it was still making its namespaces
             assert time.monotonic() < deadline, f"the container of {self.disk} does not end"
+
+
+@cache
+def can_make_containers() -> bool:
+    """Whether this machine lets us make namespaces, as root mostly may."""
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "true"]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def needs_a_shell(args: str) -> bool:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import pytest
 import uvicorn
 
 from tests.fakes.runpod.api import Answer, Api, Call, LogStream, decode_body, refused
 from tests.fakes.runpod.clock import rfc3339
-from tests.fakes.runpod.container import needs_a_shell
+from tests.fakes.runpod.container import can_make_containers, needs_a_shell
 from tests.fakes.runpod.control import CONTROL, command
 from tests.fakes.runpod.faults import Fault
 from tests.fakes.runpod.image import Machine
@@ -219,6 +220,8 @@ def fake_runpod(
         processes: pods are real processes, which needs root and sshd; else only records.
         directory: for its files, where other users can look into; None: a temporary one, removed.
     """
+    if processes and not can_make_containers():
+        pytest.skip("needs namespaces: unshare --mount --pid")
     root = directory or Path(tempfile.mkdtemp(prefix="runpod-"))
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)
