@@ -96,7 +96,9 @@ def address_if_healthy(root: AgentRoot) -> str | None:
             headers={"Authorization": f"Bearer {token}"},
             timeout=_ANSWER_TIMEOUT_S,
         ) as client:
-            client.get("http://agent/health").raise_for_status()
-    except (OSError, ValueError, httpx.HTTPError):
+            answer = client.get("http://agent/health").raise_for_status().json()
+            if answer["pid"] != json.loads(address)["pid"]:
+                return None  # One that has just begun, and has not written its own address yet.
+    except (OSError, ValueError, KeyError, httpx.HTTPError):
         return None
     return address

@@ -53,6 +53,7 @@ QUICK = ControllerSettings(
     provider_pause_s=1.0,
     log_patience_s=1.0,
     contact_patience_s=2.0,
+    unreachable_after_s=10.0,
     lost_after_s=20.0,
     cancel_patience_s=5.0,
     ending_alarm_s=2.0,

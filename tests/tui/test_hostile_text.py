@@ -130,7 +130,7 @@ async def test_a_form_with_a_host_of_hostile_name(opened: ConsolePilot) -> None:
     opened.app.open_new_job(JobDraft(host=HOSTILE))
     await unharmed(opened, "New job", "✗ host")
     opened.app.screen.query_one("#row-host Input").focus()
-    await unharmed(opened, "write local, ssh:NAME")
+    await unharmed(opened, "write local, runpod, ssh:NAME")
     screen = opened.app.screen
     assert isinstance(screen, NewJobScreen)
     screen.post_message(screen.Stepped(HOSTILE))

@@ -126,6 +126,8 @@ class MachinesScreen(FleetScreenBase):
 
     @on(Known)
     def _on_known(self, message: Known) -> None:
+        if not self.is_seen:
+            return
         for name in message.names:
             if name not in self._sights:
                 known = message.hosts.get(name, StoredHost(name))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 
+_MISSES_IN_A_ROW = 3
 _CHUNK_BYTES = 256 * 1024
 _LONGEST_TAIL_BYTES = 2**20
 """The most that an agent sends at once."""
@@ -118,9 +119,18 @@ async def follow(
     Whole, so that no escape sequence is cut in two; but a line that does not end is handed on in
     parts.
     """
-    pending = ""
+    pending, misses = "", 0
     while True:
-        state, part = await _read_on(client, job_id, attempt, offset)
+        try:
+            state, part = await _read_on(client, job_id, attempt, offset)
+        except AgentUnreachable:
+            # A laptop that slept finds that its request has timed out meanwhile.
+            misses += 1
+            if misses == _MISSES_IN_A_ROW:
+                raise
+            await asyncio.sleep(poll_s)
+            continue
+        misses = 0
         offset = part.next_offset
         whole, newline, pending = (pending + part.text).rpartition("\n")
         if newline:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -52,6 +53,7 @@ async def connect(work: Work) -> None:
     if seen is None or machine is None or seen.ssh_host is None:
         await work.stay("its address is not known at the moment")
         return
+    work.unreachable_since = None
     if await _let_in(work, machine, seen):
         await work.enter(RentalPhase.CHECKING, question="")
 
@@ -65,7 +67,7 @@ async def check(work: Work) -> None:
     except Overtaken:
         return
     except HostUnreachable as error:
-        await work.stay(str(error))
+        await _try_again(work, error)
         return
     except (AgentError, ProtocolError) as error:
         await work.next_candidate(f"cannot be looked at: {error}")
@@ -90,8 +92,7 @@ async def install(work: Work) -> None:
     except SshRefused as error:
         await work.next_candidate(str(error))
     except AgentError as error:
-        await work.stay(f"trying again: {error}")
-        await asyncio.sleep(work.office.settings.tick_s)
+        await _try_again(work, error)
     except InvalidDataset as error:
         await work.close_with(StopReason.DATASET_CHANGED, str(error))
     except InvalidInput as error:  # No Python, no room: another machine may do.
@@ -115,10 +116,24 @@ async def begin(work: Work) -> None:
     except AgentRefused as error:
         await work.close_with(StopReason.INVALID_JOB_SPEC, f"refused: {error}")
     except (AgentError, ProtocolError) as error:
-        await work.stay(f"trying again: {error}")
-        await asyncio.sleep(work.office.settings.tick_s)
+        await _try_again(work, error)
     else:
         await work.enter(RentalPhase.RUNNING, silent_since=None, missing_in=())
+
+
+async def _try_again(work: Work, error: AgentError | ProtocolError) -> None:
+    """After a pause; a machine that SSH does not reach any more is not paid for long."""
+    now_s = time.monotonic()
+    if not isinstance(error, HostUnreachable):
+        work.unreachable_since = None
+    elif work.unreachable_since is None:
+        work.unreachable_since = now_s
+    elif now_s - work.unreachable_since > work.office.settings.unreachable_after_s:
+        work.unreachable_since = None
+        await work.next_candidate(f"cannot be reached any more: {error}")
+        return
+    await work.stay(f"trying again: {error}")
+    await asyncio.sleep(work.office.settings.tick_s)
 
 
 async def _is_over(work: Work) -> bool:

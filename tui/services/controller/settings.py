@@ -28,6 +28,8 @@ class ControllerSettings:
     """For the line of a machine's log that names its host key, before it is asked for again."""
     contact_patience_s: float = 10.0
     """Without the agent's answer, before a job is called unreachable."""
+    unreachable_after_s: float = 300.0
+    """Without SSH, before a machine that is being prepared is given back."""
     lost_after_s: float = 1800.0
     """Without the agent's answer, on a machine that runs by the provider's word."""
     cancel_patience_s: float = 120.0

@@ -60,6 +60,8 @@ class Work:
         self.stored = stored
         self.job = job
         self.follower = Follower(office.session, job.job_id, office.settings)
+        self.unreachable_since: float | None = None
+        """On the monotonic clock: since when a machine that was reached is not any more."""
         self._unanswered = 0
         self._ask_at = 0.0
 
@@ -154,6 +156,7 @@ class Work:
     async def enter(self, phase: RentalPhase, reason: str = "", **changes: Any) -> None:
         """Go on to a phase. Whoever has gone on meanwhile wins: RentalConflict."""
         reason = clean_line(reason)[:_LONGEST_REASON]
+        self.unreachable_since = None
         moved = {"phase": phase, "since": utc_now(), "reason": reason, **changes}
         await self._replace(moved)
         await self.note(f"{phase.value}: {reason}" if reason else phase.value)
