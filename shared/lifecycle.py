@@ -48,6 +48,7 @@ _RANKS = {
 class Activity(StrEnum):
     """What is happening right now, in finer grain than the status."""
 
+    WAITING_FOR_TURN = "waiting for its turn"
     PROVISIONING = "provisioning"
     WAITING_FOR_MACHINE = "waiting for a machine"
     WAITING_FOR_ANSWER = "waiting for an answer"
@@ -74,6 +75,7 @@ class Activity(StrEnum):
 
 BETWEEN_MACHINES = frozenset(
     {
+        Activity.WAITING_FOR_TURN,
         Activity.PROVISIONING,
         Activity.WAITING_FOR_MACHINE,
         Activity.WAITING_FOR_ANSWER,

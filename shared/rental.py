@@ -51,7 +51,7 @@ class PhaseRow:
 _MINUTE_S = 60.0
 
 PHASES: dict[RentalPhase, PhaseRow] = {
-    RentalPhase.QUEUED: PhaseRow(Activity.PROVISIONING, "controller", None, False),
+    RentalPhase.QUEUED: PhaseRow(Activity.WAITING_FOR_TURN, "controller", None, False),
     RentalPhase.PROVISIONING: PhaseRow(Activity.PROVISIONING, "controller", 15 * _MINUTE_S, True),
     RentalPhase.WAITING: PhaseRow(Activity.WAITING_FOR_MACHINE, "controller", None, False),
     RentalPhase.MOVING: PhaseRow(Activity.RECOVERING, "controller", 30 * _MINUTE_S, True),

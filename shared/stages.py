@@ -25,6 +25,7 @@ class Stage(StrEnum):
 
 
 STAGE_OF: dict[Activity, Stage | None] = {
+    Activity.WAITING_FOR_TURN: None,
     Activity.PROVISIONING: Stage.PREPARE,
     Activity.WAITING_FOR_MACHINE: Stage.PREPARE,
     Activity.CONNECTING: Stage.PREPARE,

@@ -29,6 +29,9 @@ def job_row(job: StoredJob) -> dict[str, Any]:
         "retry_of": job.retry_of,
         "spec": json.loads(job.spec.model_dump_json()),
         "created_at": job.created_at,
+        "queue_place": job.queue_place,
+        "waits_for_turn": job.waits_for_turn,
+        "sweep_id": job.sweep_id,
         **state_columns(job.state, job.error_message, job.updated_at),
     }
 
@@ -61,6 +64,9 @@ def job_of(row: RowMapping) -> StoredJob:
         error_message=row["error_message"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        queue_place=row["queue_place"],
+        waits_for_turn=row["waits_for_turn"],
+        sweep_id=row["sweep_id"],
     )
 
 

@@ -28,11 +28,12 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 from shared.lifecycle import JobStatus
 
-HEAD_REVISION = "0004"
+HEAD_REVISION = "0005"
 """The newest migration. A database that says so is opened without importing Alembic."""
 
 
@@ -114,9 +115,15 @@ training_jobs = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("completed_at", UtcDateTime),
+    # Smaller is earlier; null stands for the moment of creation, in seconds since 1970.
+    Column("queue_place", Double),
+    # True while it waits for its turn on a host of the user's own, which has not heard of it.
+    Column("waits_for_turn", Boolean, nullable=False, server_default=false()),
+    Column("sweep_id", String(63)),
     CheckConstraint(f"status IN ({_ALLOWED_STATUSES})", name="status"),
     Index("ix_training_jobs_status", "status"),
     Index("ix_training_jobs_created_at", "created_at"),
+    Index("ix_training_jobs_sweep_id", "sweep_id"),
 )
 
 job_events = Table(
@@ -256,4 +263,94 @@ leases = Table(
     Column("owner", String(40), nullable=False),
     Column("label", Text, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+)
+
+store_settings = Table(
+    "store_settings",
+    metadata,
+    # What every console and `serve` of this store has to agree on.
+    Column("name", String(40), primary_key=True),
+    Column("value", JSON, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+forecasts = Table(
+    "forecasts",
+    metadata,
+    _job_column(),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("forecast", JSON, nullable=False),
+    # Null until the job has ended.
+    Column("actual", JSON(none_as_null=True)),
+    PrimaryKeyConstraint("training_job_id"),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("definition", JSON, nullable=False),
+    # Of all its jobs together; null on machines that nobody pays for by the hour.
+    Column("budget_usd", Double),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+job_templates = Table(
+    "job_templates",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+money_notices = Table(
+    "money_notices",
+    metadata,
+    # `job` with a job's id, `month` with 2026-11: each share of a limit is told once.
+    Column("scope", String(10), nullable=False),
+    Column("key", String(63), nullable=False),
+    Column("share", Double, nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("scope", "key", "share"),
+)
+
+spending_overrides = Table(
+    "spending_overrides",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", UtcDateTime, nullable=False),
+    Column("month", String(7), nullable=False),
+    # No foreign key: the record of who spent beyond a limit outlives the job.
+    Column("training_job_id", String(63), nullable=False),
+    Column("limit_usd", Double, nullable=False),
+    Column("expected_usd", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_spending_overrides_month", "month"),
+)
+
+machine_bills = Table(
+    "machine_bills",
+    metadata,
+    # Of a row in `machines`; what the provider has put on its bill.
+    Column("machine_name", String(120), primary_key=True),
+    Column("billed_usd", Double, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+)
+
+network_volumes = Table(
+    "network_volumes",
+    metadata,
+    # Those that our jobs were given: their price runs on with or without a machine.
+    Column("provider", String(20), nullable=False),
+    Column("volume_id", String(120), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("size_gb", Integer, nullable=False),
+    Column("data_center", String(40), nullable=False),
+    Column("usd_per_month", Double),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("provider", "volume_id"),
 )

@@ -48,6 +48,7 @@ from shared.store.schema import (
     training_jobs,
     training_metrics_history,
 )
+from shared.store.store_settings import StoreSettings
 from shared.store.stored import (
     Applied,
     MetricsPoint,
@@ -91,6 +92,7 @@ class Store:
         self.database = database
         self.training_files = TrainingFiles(database)
         self.rentals = Rentals(database)
+        self.settings = StoreSettings(database)
         self.transactions = database.transactions
         self._records = RecordWriter(database.engine.dialect)
 
@@ -101,10 +103,14 @@ class Store:
         host: str,
         retry_of: str | None = None,
         request: MachineRequest | None = None,
+        *,
+        waits_for_turn: bool = False,
+        sweep_id: str | None = None,
     ) -> tuple[StoredJob, bool]:
         """Write down the intent, before anything is asked of a machine.
 
-        `request` is what is to be rented for it; None for a machine that is there.
+        `request` is what is to be rented for it; None for a machine that is there. One that
+        `waits_for_turn` is handed over to its host later (a rented one waits by itself).
 
         Returns the job, and False if the same one was there already.
 
@@ -113,7 +119,17 @@ class Store:
         """
         now = utc_now()
         state = JobState(rented=request is not None)
-        job = StoredJob(spec, state, host, retry_of, None, created_at=now, updated_at=now)
+        job = StoredJob(
+            spec,
+            state,
+            host,
+            retry_of,
+            None,
+            created_at=now,
+            updated_at=now,
+            waits_for_turn=waits_for_turn,
+            sweep_id=sweep_id,
+        )
         async with self.database.writing() as connection:
             known = await _find(connection, spec.job_id)
             if known is None:

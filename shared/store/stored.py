@@ -27,10 +27,20 @@ class StoredJob:
     """Why the job failed, or was never accepted; None while all is well."""
     created_at: datetime
     updated_at: datetime
+    queue_place: float | None = None
+    """Smaller is earlier; None stands for the moment of creation, in seconds since 1970."""
+    waits_for_turn: bool = False
+    """On a host of the user's own, which has not heard of the job yet."""
+    sweep_id: str | None = None
 
     @property
     def job_id(self) -> str:
         return self.spec.job_id
+
+    @property
+    def place(self) -> float:
+        """By which jobs that wait are ordered."""
+        return self.created_at.timestamp() if self.queue_place is None else self.queue_place
 
     @property
     def status(self) -> JobStatus:
@@ -50,6 +60,7 @@ class StoredJob:
             "error_message": self.error_message,
             "host": self.host,
             "retry_of": self.retry_of,
+            "sweep_id": self.sweep_id,
             "created_at": self.created_at.isoformat(),
             "updated_at": self.updated_at.isoformat(),
             "job": self.spec.model_dump(mode="json"),
