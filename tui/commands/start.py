@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,5 +161,5 @@ def _base_model(typed: str, host: str) -> str:
     """
     if host != LOCAL:
         return typed
-    path = Path(typed).expanduser()
+    path = Path(os.path.expanduser(typed))  # An unknown user stays as typed.
     return str(path.absolute()) if path.is_dir() else typed

@@ -68,6 +68,12 @@ async def test_only_a_real_refusal_ends_the_job(
     assert job.error_message == ("refused: not this one" if job.status.is_final else None)
 
 
+def test_a_home_directory_of_nobody_stays_as_it_was_typed(options: StartOptions) -> None:
+    typed = replace(options, values={**options.values, "base_model": "~nobody-at-all/model"})
+
+    assert build_spec(typed, typed.datasets[0]).base_model == "~nobody-at-all/model"
+
+
 async def test_a_base_model_in_a_directory_becomes_absolute(
     options: StartOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
