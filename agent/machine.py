@@ -18,6 +18,7 @@ from shared import nvidia_smi
 from shared.agent_protocol import GpuFacts, MachineFacts
 from shared.clean_text import clean_line
 from shared.errors import ProtocolError
+from shared.events import GpuReading
 
 FACTS_FRESH_S = 3.0
 GPU_TROUBLE_FRESH_S = 60.0
@@ -71,9 +72,25 @@ async def ask_gpus(timeout_s: float = GPU_TIMEOUT_S) -> tuple[GpuFacts, ...]:
     Raises:
         ProtocolError: nvidia-smi failed, hung, or printed something else than its report.
     """
+    report = await _ask(timeout_s)
+    return () if report is None else nvidia_smi.parse_report(report)
+
+
+async def ask_readings(timeout_s: float = GPU_TIMEOUT_S) -> tuple[GpuReading, ...]:
+    """What the GPUs do at the moment; none where there is no nvidia-smi.
+
+    Raises:
+        ProtocolError: as `ask_gpus`.
+    """
+    report = await _ask(timeout_s)
+    return () if report is None else nvidia_smi.parse_readings(report)
+
+
+async def _ask(timeout_s: float) -> str | None:
+    """The report of nvidia-smi; None where there is no such program."""
     command = shutil.which("nvidia-smi")
     if command is None:
-        return ()
+        return None
     try:
         exit_code, output = await _run([command, *nvidia_smi.ARGUMENTS], timeout_s)
     except TimeoutError as error:
@@ -83,7 +100,7 @@ async def ask_gpus(timeout_s: float = GPU_TIMEOUT_S) -> tuple[GpuFacts, ...]:
     text = output.decode("utf-8", "replace")
     if exit_code != 0:
         raise ProtocolError(f"nvidia-smi ended with {exit_code}: {text[:_LONGEST_TROUBLE]}")
-    return nvidia_smi.parse_report(text)
+    return text
 
 
 async def _run(command: list[str], timeout_s: float) -> tuple[int, bytes]:
