@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from tui.command_options import AsJson, Job, Yes, finish
-
-
-class _ListsByDefault(TyperGroup):
-    """`brightrun machines ssh:gpu --json` means `brightrun machines list ssh:gpu --json`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
+from tui.command_options import AsJson, Job, ListsByDefault, Yes, finish
 
 machines_app = typer.Typer(
-    cls=_ListsByDefault,
+    cls=ListsByDefault,
     help="Lists the machines that jobs run on, and ends rented ones. Without a command: list.",
 )
 
@@ -75,6 +64,22 @@ def machines_rescue(
     from tui.commands.rented_machines import rescue_adapter
 
     finish(rescue_adapter(job, to, yes=yes), STILL_PAID)
+
+
+@machines_app.command("image")
+def machines_image(
+    tag: Annotated[
+        str, typer.Option(metavar="REPO/NAME:TAG", help="What the image will be called.")
+    ] = "ghcr.io/you/brightrun:latest",
+    to: Annotated[
+        Path, typer.Option("--to", help="Directory that receives what Docker builds from.")
+    ] = Path("brightrun-image"),
+    as_json: AsJson = False,
+) -> None:
+    """Print how to build an image with everything installed, push it, and rent with it."""
+    from tui.commands.machines_image import print_image_steps
+
+    raise typer.Exit(print_image_steps(tag, to, as_json=as_json))
 
 
 STILL_PAID = "interrupted; `brightrun machines` shows what is still paid for."

@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from tui.command_options import AsJson, CutTargets, Model, OverLong, Settings, Yes, finish
+from tui.command_options import (
+    AsJson,
+    CutTargets,
+    Model,
+    OverLimit,
+    OverLong,
+    Settings,
+    Yes,
+    finish,
+)
 
 _RENTED = "With --host runpod: "
 
@@ -20,11 +29,46 @@ class CloudName(StrEnum):
     COMMUNITY = "community"
 
 
+_FIELDS = {
+    "model": ("base_model",),
+    "revision": ("base_model_revision",),
+    "tag": ("tags",),
+    "budget": ("budget_usd",),
+    "gpu": ("gpu_types",),
+    "gpu_count": ("gpu_count", "num_gpus"),
+    "cloud": ("clouds",),
+    "data_center": ("data_centers",),
+    "max_hours": ("max_duration_hours",),
+    "disk": ("container_disk_gb",),
+    "wait_hours": ("wait_for_stock_hours",),
+}
+"""Option -> the fields of a template that it comes before; others have the field's name."""
+
+
+def _typed_fields(context: typer.Context) -> frozenset[str]:
+    """The fields of a template that somebody typed another value for."""
+    typed = [
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    ]
+    return frozenset(field for name in typed for field in _FIELDS.get(name, (name,)))
+
+
 def start(
+    context: typer.Context,
     dataset: Annotated[
         list[Path],
         typer.Option(help="The training file; given again, files are merged into one set."),
     ],
+    template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Begin with a template, see `template`; what is typed comes before it.",
+            show_default=False,
+        ),
+    ] = None,
     preset: Annotated[
         Literal["conservative", "balanced", "aggressive"], typer.Option(help="Starting point.")
     ] = "balanced",
@@ -57,6 +101,12 @@ def start(
         bool, typer.Option("--dry-run", help="Up to the first step, on ten examples; no adapter.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Watch it once it is started.")] = False,
+    queue: Annotated[
+        bool,
+        typer.Option(
+            "--queue", help="Only write it down: it starts when its turn comes, see `queue`."
+        ),
+    ] = False,
     cut_targets: CutTargets = "exclude",
     over_long: OverLong = "refuse",
     ignore_memory: Annotated[
@@ -121,6 +171,30 @@ def start(
         str | None,
         typer.Option(help=_RENTED + "another image with sshd and Python.", show_default=False),
     ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help=_RENTED + "RunPod's credentials for a private image, by their id there.",
+            show_default=False,
+        ),
+    ] = None,
+    start_script: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help=_RENTED + "what runs sshd in the image; else /start.sh.",
+            show_default=False,
+        ),
+    ] = None,
+    mount_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help=_RENTED + "where the volume is mounted; else /workspace.",
+            show_default=False,
+        ),
+    ] = None,
     disk: Annotated[
         int | None,
         typer.Option(
@@ -140,11 +214,18 @@ def start(
     wait_hours: Annotated[
         float, typer.Option(min=0, max=168, help=_RENTED + "how long it waits for stock.")
     ] = 1.0,
+    over_limit: OverLimit = "",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a training file and start a job on it, here or elsewhere, or on a rented machine."""
-    from shared.machine_request import DEFAULT_IMAGE, AfterInterruptions, Cloud
+    from shared.machine_request import (
+        DEFAULT_IMAGE,
+        DEFAULT_MOUNT_PATH,
+        DEFAULT_START_SCRIPT,
+        AfterInterruptions,
+        Cloud,
+    )
     from tui.commands.rent import RentOptions
     from tui.commands.start import StartOptions, start_job
     from tui.services.rent_plan import RentWanted
@@ -159,6 +240,9 @@ def start(
         instance_type=instance_type,
         max_duration_hours=max_hours,
         image=image or DEFAULT_IMAGE,
+        registry=registry,
+        start_script=start_script or DEFAULT_START_SCRIPT,
+        mount_path=mount_path or DEFAULT_MOUNT_PATH,
         container_disk_gb=disk,
         max_interruptions=max_interruptions,
         after_interruptions=AfterInterruptions(after_interruptions),
@@ -169,11 +253,14 @@ def start(
         datasets=tuple(dataset),
         settings=tuple(set_ or ()),
         watch=watch,
+        queue=queue,
         host=host,
         accept_host_key=accept_host_key,
         as_json=as_json,
         ignore_memory=ignore_memory,
-        rent=RentOptions(wanted, yes),
+        rent=RentOptions(wanted, yes, over_limit),
+        template=template,
+        typed=_typed_fields(context),
         values={
             "preset": preset,
             "base_model": model,
