@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from shared.clean_text import clean_line
-from shared.errors import InvalidDataset, InvalidInput
+from shared.errors import InvalidDataset, InvalidInput, NoCapacity, OverBudget
+from shared.forecast.forecast import Forecast, Span
 from shared.job_spec import JobSpec
+from shared.machine_request import Candidate, Cloud, Stock
 from shared.memory.cards import CARDS, Card, cards_that_fit
 from shared.model_shape import read_shape
-from shared.number_text import duration
-from shared.training_time import UTILISATION
 from tui import exit_codes
 from tui.commands.counting import counting_encoder
 from tui.commands.dataset_check import print_report
-from tui.commands.output import print_json, print_pairs, say_line
+from tui.commands.output import print_json, print_pairs, print_table, say_line
 from tui.commands.start import StartOptions, build_spec
 from tui.commands.terminal_session import open_terminal_session
 from tui.services.dataset_check import check_training_file, settings_of
-from tui.services.estimate import JobTime, job_time
+from tui.services.estimate import amount_warnings, forecast_on_gpu, forecast_on_host
+from tui.services.forecasting import past_of
 from tui.services.hosts.names import LOCAL, checked_host_name
-from tui.services.memory_check import MemoryNeed, Prediction, Room, predict, room_of_host
+from tui.services.memory_check import (
+    MemoryNeed,
+    Prediction,
+    Room,
+    known_facts,
+    predict,
+    room_of_host,
+)
 from tui.services.model_shapes import HOW_TO_GIVE, FoundShape, model_shape
-from tui.services.speed import known_speed
+from tui.services.session import Session
 from tui.services.training_plan import TrainingPlan, plan_training
+from tui.views.forecast_lines import PART_HEADERS, money_pairs, part_rows
 from tui.views.job_summary import steps_text
 from tui.views.memory_lines import (
     FIT_STYLES,
@@ -51,6 +60,10 @@ class EstimateOptions:
     gpu: str | None = None
     config: Path | None = None
     usd_per_hour: float | None = None
+    live: bool = False
+    """Ask RunPod's catalogue for the price."""
+    budget_usd: float | None = None
+    """What it may cost at the most; None: whatever it costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +73,59 @@ class Estimate:
     spec: JobSpec
     plan: TrainingPlan
     memory: Prediction
-    time: JobTime
-    usd_per_hour: float | None
+    forecast: Forecast
+    offer: Candidate | None = None
+    """Whose price was taken."""
 
 
 async def estimate_job(options: EstimateOptions) -> int:
-    """Print it; 2 where the job would be refused for want of memory.
+    """Print it; 2 where the job would be refused for want of memory, or of money.
 
     Raises:
         InvalidInput: a file, a setting or a GPU type that makes no sense.
+        ProviderError: the catalogue was to be asked, and does not answer.
     """
     named = options.start.host
-    if options.gpu is not None and named is not None:
-        raise InvalidInput("--gpu and --host: give one of them.")
+    _require_sense(options, named)
     host = checked_host_name(named or LOCAL)
     card_called(options.gpu or DEFAULT_GPU)  # Before a large file is read in vain.
     spec, plan = _planned(options.start, host)
     found = _shape(options, spec, host)
-    if named is None:
-        estimate = _on_card(spec, plan, found, options)
-    else:
-        estimate = await _on_host(spec, plan, found, options, host)
+    async with open_terminal_session(options.start.accept_host_key) as session:
+        if named is None:
+            estimate = await _on_card(session, spec, plan, found, options)
+        else:
+            estimate = await _on_host(session, spec, plan, found, options, host)
     if options.start.as_json:
-        print_json(_plain(estimate))
+        print_json(_plain(estimate, options.budget_usd))
     else:
         _print(estimate)
+    _require_budget(estimate.forecast, options.budget_usd)
     need = estimate.memory.need
     return exit_codes.INVALID_INPUT if need is not None and need.is_refused else exit_codes.OK
+
+
+def _require_sense(options: EstimateOptions, named: str | None) -> None:
+    if options.gpu is not None and named is not None:
+        raise InvalidInput("--gpu and --host: give one of them.")
+    if options.live and (named is not None or options.usd_per_hour is not None):
+        raise InvalidInput("--live asks for a price: leave --host and --usd-per-hour out.")
+
+
+def _require_budget(forecast: Forecast, budget_usd: float | None) -> None:
+    """Refuse what would cost more than it may even if all goes well.
+
+    Raises:
+        OverBudget: says what it would take.
+    """
+    cost = forecast.cost_usd
+    if budget_usd is None or cost is None or cost.expected <= budget_usd:
+        return
+    raise OverBudget(
+        f"About ${cost.expected:,.2f} are expected (${cost.best:,.2f} to ${cost.worst:,.2f}), and "
+        f"the budget is ${budget_usd:,.2f}. Train less (fewer epochs, a smaller file), take a "
+        "cheaper GPU, or raise --budget."
+    )
 
 
 def card_called(name: str) -> Card:
@@ -122,43 +161,66 @@ def _shape(options: EstimateOptions, spec: JobSpec, host: str) -> FoundShape:
     return found if found.shape else FoundShape(None, f"{found.reason}; {HOW_TO_GIVE}")
 
 
-def _on_card(
-    spec: JobSpec, plan: TrainingPlan, found: FoundShape, options: EstimateOptions
+async def _on_card(
+    session: Session,
+    spec: JobSpec,
+    plan: TrainingPlan,
+    found: FoundShape,
+    options: EstimateOptions,
 ) -> Estimate:
-    name = options.gpu or DEFAULT_GPU
-    card = card_called(name)
-    memory = predict(spec, found, plan, Room(name.upper(), card.memory_bytes))
-    time = job_time(
-        plan,
-        spec.hyperparameters.num_epochs,
-        shape=found.shape,
-        card=card,
-        num_gpus=spec.num_gpus,
-    )
-    return Estimate(spec, plan, memory, time, options.usd_per_hour)
+    """On a rented machine, by what earlier jobs took on such ones."""
+    name = (options.gpu or DEFAULT_GPU).upper().replace("-", "_")
+    memory = predict(spec, found, plan, Room(name, card_called(name).memory_bytes))
+    offer = await _cheapest(session, name, spec.num_gpus) if options.live else None
+    price = options.usd_per_hour if offer is None else offer.usd_per_hour
+    past = await past_of(session.store, spec.base_model, revision=spec.base_model_revision)
+    foreseen = forecast_on_gpu(spec, plan, found.shape, memory, name, price, past)
+    return Estimate(spec, plan, memory, foreseen, offer)
+
+
+async def _cheapest(session: Session, gpu_type: str, gpu_count: int) -> Candidate:
+    """What RunPod asks for such a machine now; one that is sold out tells the price as well.
+
+    Raises:
+        NoCapacity: it has none, sold out or not.
+    """
+    offers = await session.provider().offers([gpu_type], gpu_count, [Cloud.SECURE])
+    if not offers:
+        raise NoCapacity(f"RunPod has no {gpu_type} in its secure cloud, sold out or not.")
+    return min(offers, key=lambda each: (each.stock is Stock.NONE, each.usd_per_hour))
 
 
 async def _on_host(
-    spec: JobSpec, plan: TrainingPlan, found: FoundShape, options: EstimateOptions, host: str
+    session: Session,
+    spec: JobSpec,
+    plan: TrainingPlan,
+    found: FoundShape,
+    options: EstimateOptions,
+    host: str,
 ) -> Estimate:
-    """By what the machine tells of itself, and the speed that was measured there."""
-    async with open_terminal_session(options.start.accept_host_key) as session:
-        room = await room_of_host(session, host, spec.num_gpus)
-        speed = await known_speed(session.store, spec.base_model, host)
-    time = job_time(plan, spec.hyperparameters.num_epochs, observed=speed.observed)
-    return Estimate(spec, plan, predict(spec, found, plan, room), time, options.usd_per_hour)
+    """By what the machine tells of itself, and what earlier jobs took there."""
+    memory = predict(spec, found, plan, await room_of_host(session, host, spec.num_gpus))
+    facts = await known_facts(session.store, host)
+    past = await past_of(session.store, spec.base_model, host)
+    foreseen = forecast_on_host(spec, plan, found.shape, memory, host, facts, past)
+    if options.usd_per_hour is not None:
+        place = foreseen.place.model_copy(update={"usd_per_hour": options.usd_per_hour})
+        foreseen = foreseen.model_copy(update={"place": place})
+    return Estimate(spec, plan, memory, foreseen)
 
 
 # --- as JSON ----------------------------------------------------------------------------------
 
 
-def _plain(estimate: Estimate) -> dict[str, Any]:
+def _plain(estimate: Estimate, budget_usd: float | None) -> dict[str, Any]:
     return {
         "dataset": estimate.spec.dataset.model_dump(),
         "base_model": estimate.spec.base_model,
         "plan": asdict(estimate.plan),
         "memory": _plain_memory(estimate.memory),
-        "time": _plain_time(estimate),
+        "forecast": _plain_forecast(estimate.forecast),
+        "budget_usd": budget_usd,
+        "warnings": amount_warnings(estimate.forecast),
     }
 
 
@@ -179,22 +241,19 @@ def _plain_memory(memory: Prediction) -> dict[str, Any]:
     }
 
 
-def _plain_time(estimate: Estimate) -> dict[str, Any]:
-    time, cost = estimate.time, _cost(estimate)
+def _plain_forecast(forecast: Forecast) -> dict[str, Any]:
     return {
-        "from_s": time.span and time.span.from_s,
-        "to_s": time.span and time.span.to_s,
-        "measured_in_job": time.observed and time.observed.job_id,
-        "usd_per_hour": estimate.usd_per_hour,
-        "cost_from_usd": cost and cost[0],
-        "cost_to_usd": cost and cost[1],
+        **forecast.model_dump(mode="json"),
+        "total_s": _plain_span(forecast.total),
+        "start_up_s": _plain_span(forecast.start_up),
+        "machine_usd": _plain_span(forecast.machine_usd),
+        "storage_usd": _plain_span(forecast.storage_usd),
+        "cost_usd": _plain_span(forecast.cost_usd),
     }
 
 
-def _cost(estimate: Estimate) -> tuple[float, float] | None:
-    if estimate.usd_per_hour is None:
-        return None
-    return estimate.time.cost_usd(estimate.usd_per_hour)
+def _plain_span(span: Span | None) -> dict[str, float] | None:
+    return None if span is None else span.model_dump()
 
 
 # --- for people -------------------------------------------------------------------------------
@@ -212,7 +271,8 @@ def _print(estimate: Estimate) -> None:
             ("largest micro-batch", f"{need.plan.micro_batch_tokens:,} tokens"),
             ("adapter", f"{need.plan.lora_parameters:,} parameters"),
         ]
-    print_pairs([*pairs, ("time", _time_text(estimate)), ("cost", _cost_text(estimate))])
+    print_pairs(pairs)
+    _print_forecast(estimate)
     if need is None:
         say_line(Text(f"memory  not known: {clean_line(estimate.memory.reason)}.", "yellow"))
     else:
@@ -233,25 +293,19 @@ def _print_memory(need: MemoryNeed, num_gpus: int) -> None:
             say_line(line)
 
 
-def _time_text(estimate: Estimate) -> str:
-    time = estimate.time
-    if time.span is None:
-        return "unknown: no earlier job with this model was measured there"
-    if time.observed is not None:
-        speed = f"{time.observed.tokens_per_s:,.0f} tokens/s, as in {time.observed.job_id}"
-        return f"about {duration(time.span.from_s)} of training at {speed}"
-    low, high = UTILISATION
-    span = f"{duration(time.span.from_s)} to {duration(time.span.to_s)}"
-    assumed = f"{low:.0%} to {high:.0%} of the GPU's peak"
-    return f"an estimate, not measured: {span} of training, if it reaches {assumed}"
+def _print_forecast(estimate: Estimate) -> None:
+    forecast = estimate.forecast
+    say_line("")
+    say_line(Text(f"Forecast on {_where(estimate)}", "bold"))
+    print_table(PART_HEADERS, [list(astuple(row)) for row in part_rows(forecast)], shrinking="FROM")
+    pairs = money_pairs(forecast)
+    print_pairs(pairs or [("cost", "unknown: --usd-per-hour gives the price of the machine")])
+    for line in amount_warnings(forecast):
+        say_line(Text(f"! {line}", "yellow"))
 
 
-def _cost_text(estimate: Estimate) -> str:
-    if estimate.usd_per_hour is None:
-        return "unknown: give the price of the machine with --usd-per-hour"
-    cost = _cost(estimate)
-    if cost is None:
-        return "unknown, as the time"
-    least, most = cost
-    amount = f"${least:,.2f}" if least == most else f"${least:,.2f} to ${most:,.2f}"
-    return f"{amount} at ${estimate.usd_per_hour:,.2f} an hour, for training alone"
+def _where(estimate: Estimate) -> str:
+    place, offer = estimate.forecast.place, estimate.offer
+    count = f"{place.num_gpus} x " if place.num_gpus > 1 else ""
+    stock = "" if offer is None else f", by RunPod's catalogue of now (stock: {offer.stock})"
+    return clean_line(f"{count}{place.machine}{stock}")

@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from shared.dataset.sample import SAMPLE_JSON
-from shared.errors import InvalidBaseModel, InvalidDataset, InvalidInput
+from shared.errors import InvalidBaseModel, InvalidDataset, InvalidInput, OverBudget
+from shared.forecast.forecast import Forecast, PartName
+from shared.store.store import Store
+from tests.fakes.runpod.server import FakeRunpod
+from tests.shared.forecast.foreseen import past_job
 from tests.shared.llama_70b import LLAMA_70B_CONFIG
+from tests.shared.store.journal import BEGIN, job_spec
 from tests.tui.fake_agent import FakeAgent
 from tui.cli import run_app
 from tui.command_line import app
@@ -64,9 +69,73 @@ async def test_every_line_of_the_arithmetic_is_shown_and_their_sum(
     assert "68,451,041,280 weights x (1/2 + 1/64 + 4/16,384) bytes   35.3 GB" in out
     assert "predicted peak (unverified on hardware)" in out
     assert "memory: about 54.4 GB of 80.0 GB (H100_PCIE)\n" in out
-    assert "an estimate, not measured: 0:00:54 to 0:01:09 of training" in out
-    assert "$0.04 to $0.05 at $2.39 an hour, for training alone" in out
     assert "what would fit" not in out
+
+
+async def test_the_forecast_is_told_part_by_part_with_ranges_and_sources(
+    options: Options, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await estimate_job(options(usd_per_hour=2.39)) == 0
+
+    out = capsys.readouterr().out
+    lines = {line.split("  ")[0]: " ".join(line.split()) for line in out.splitlines()}
+    assert "Forecast on H100_PCIE" in out
+    assert lines["training"] == (
+        "training 0:01:00 0:00:54 0:01:09 assumed: 35 to 45 % of the peak of H100_PCIE"
+    )
+    assert lines["machine comes up"].endswith("0:10:00 assumed, unverified on hardware")
+    assert lines["all of it"].split()[3:] == ["0:18:39", "0:07:17", "0:46:59"]
+    assert lines["cost"] == ("cost $0.74 ($0.29 to $1.87) at $2.39 an hour, without interruptions")
+    assert "more than" not in out
+
+
+async def test_much_money_and_many_hours_are_warned_of(
+    options: Options, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await estimate_job(options("num_epochs=20", usd_per_hour=200.0)) == 0
+    assert "! It may cost up to $" in capsys.readouterr().out
+    assert "! It may take" not in capsys.readouterr().out
+
+
+async def test_what_is_expected_to_cost_more_than_the_budget_is_refused(
+    options: Options, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(OverBudget, match=r"About \$0.74 are expected .*the budget is \$0.50"):
+        await estimate_job(options(usd_per_hour=2.39, budget_usd=0.5))
+    assert "Forecast on H100_PCIE" in capsys.readouterr().out
+    assert await estimate_job(options(usd_per_hour=2.39, budget_usd=0.75)) == 0
+
+
+async def test_the_price_is_asked_for_only_where_that_is_wanted(
+    runpod: FakeRunpod, options: Options, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await estimate_job(options()) == 0
+    assert "unknown: --usd-per-hour gives the price" in capsys.readouterr().out
+    assert runpod.calls("GET", "/catalog/gpus") == []
+
+    assert await estimate_job(options(live=True)) == 0
+
+    out = capsys.readouterr().out
+    assert "at $2.39 an hour" in out
+    assert "by RunPod's catalogue of now (stock: " in out
+    with pytest.raises(InvalidInput, match="--live asks for a price"):
+        await estimate_job(options(live=True, usd_per_hour=2.0))
+
+
+async def test_an_earlier_job_on_such_a_machine_replaces_what_is_assumed(
+    options: Options, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = await plain(options(as_json=True), capsys)
+    before = Forecast.model_validate(found["forecast"])
+    ended = past_job(before, seconds={PartName.TRAINING: 5.0})
+    await store.add_job(job_spec(), "runpod:job-one")
+    await store.forecasts.put("job-one", before, BEGIN)
+    await store.forecasts.settle("job-one", ended.actual)
+
+    assert await estimate_job(options()) == 0
+
+    out = capsys.readouterr().out
+    assert "training              0:00:05   0:00:04  0:00:06  1 past job on H100_PCIE" in out
 
 
 async def test_json_has_the_same_figures(
@@ -79,7 +148,11 @@ async def test_json_has_the_same_figures(
     assert (memory["fit"], memory["lora_parameters"]) == ("fits", 207_093_760)
     assert memory["is_verified_on_hardware"] is False
     assert found["plan"]["longest_row_tokens"] <= memory["micro_batch_tokens"] <= 8192
-    assert found["time"]["usd_per_hour"] is found["time"]["cost_to_usd"] is None
+    foreseen = found["forecast"]
+    assert foreseen["place"]["usd_per_hour"] is foreseen["cost_usd"] is None
+    expected = [part["seconds"]["expected"] for part in foreseen["parts"]]
+    assert foreseen["total_s"]["expected"] == pytest.approx(sum(expected))
+    assert {part["name"] for part in foreseen["parts"]} == set(PartName)
 
 
 async def test_what_is_too_large_is_refused_with_settings_that_fit(
@@ -128,7 +201,7 @@ async def test_a_machine_of_ones_own_is_asked_and_not_changed(
     assert "of 24.0 GB (RTX" in out
     assert " 4090): too much" in out
     assert not set(out) & {"\x1b", "\x07", "\u202e"}
-    assert "unknown: no earlier job with this model was measured there" in out
+    assert "no earlier job with this model was measured on local" in out
     assert "  --gpu A100_80GB" in out
     assert agent.started == {}
 
