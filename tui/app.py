@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,13 +38,19 @@ if TYPE_CHECKING:
     from tui.services.feed import JobFeed, JobNews
     from tui.services.session import Session
     from tui.views.job_draft import JobDraft
+    from tui.views.rent_draft import RentDraft
 
 _SERVICES = ("tui.services.feed", "tui.services.session")
 _SOON = ("tui.screens.job", "tui.services.jobs", "tui.screens.new_job")
 """What the next key probably needs, once the jobs are shown."""
 
+_HOST_QUEUE = "tui.services.host_queue"
+
 _RECENT = timedelta(minutes=1)
 _LONGEST_ALERT = 200
+
+
+logger = logging.getLogger(__name__)
 
 
 class BrightRunApp(CrashSafeApp[None]):
@@ -134,6 +141,18 @@ class BrightRunApp(CrashSafeApp[None]):
 
     def _rent(self, group: asyncio.TaskGroup, session: Session) -> None:
         group.create_task(self.rentals.run(session))
+        group.create_task(self._give_turns(session))
+
+    async def _give_turns(self, session: Session) -> None:
+        """Hand queued jobs over to hosts of the user's own."""
+        await asyncio.to_thread(importlib.import_module, _HOST_QUEUE)
+        from tui.services.host_queue import HostQueue
+
+        await HostQueue(session, on_news=self._on_queue_news).run()
+
+    def _on_queue_news(self, words: str) -> None:
+        logger.info("%s", words)
+        self.look_for_jobs()
 
     def _opened(self, then: Callable[[], None]) -> None:
         # After the news that were sent to it just now.
@@ -203,15 +222,18 @@ class BrightRunApp(CrashSafeApp[None]):
             self.pop_screen()
         self.push_screen(JobScreen(job))
 
-    def open_new_job(self, draft: JobDraft | None = None) -> None:
-        """The form for a new job; the job that was started is shown."""
+    def open_new_job(self, draft: JobDraft | None = None, rent: RentDraft | None = None) -> None:
+        """The form for a new job, and what its machine's form begins with.
+
+        The job that was started is shown.
+        """
         if self.session is None:
             return
         from tui.screens.new_job import NewJobScreen
         from tui.views.job_draft import JobDraft
 
         draft = draft or JobDraft(host=self.config.default_host)
-        self.push_screen(NewJobScreen(self.session, draft), self._on_new_job)
+        self.push_screen(NewJobScreen(self.session, draft, rent), self._on_new_job)
 
     def open_machines(self) -> None:
         """The machines that jobs run on."""
@@ -228,6 +250,31 @@ class BrightRunApp(CrashSafeApp[None]):
         from tui.screens.datasets import DatasetsScreen
 
         self.push_screen(DatasetsScreen(self.session))
+
+    def open_costs(self) -> None:
+        """What was spent, and how the month stands."""
+        if self.session is None:
+            return
+        from tui.screens.costs import CostsScreen
+
+        self.push_screen(CostsScreen(self.session))
+
+    @work
+    async def open_sweep(self, sweep_id: str) -> None:
+        """The jobs of a sweep beside each other, in place of one of them."""
+        if self.session is None:
+            return
+        from tui.screens.job import JobScreen
+        from tui.screens.sweep import SweepScreen
+
+        try:
+            sweep = await self.session.store.sweeps.find(sweep_id)
+        except BrightRunError as error:
+            self._jobs_screen.complain(error)
+            return
+        while isinstance(self.screen, JobScreen | SweepScreen):
+            self.pop_screen()
+        self.push_screen(SweepScreen(self.session, sweep))
 
     def _on_new_job(self, job_id: str | None) -> None:
         if job_id is not None:

@@ -19,15 +19,21 @@ from tui.command_options import (
     CutTargets,
     Job,
     Model,
+    OverLimit,
     OverLong,
     Settings,
     Yes,
     finish,
 )
 from tui.commands.completion import complete_job_id
+from tui.costs_command_line import costs_app
 from tui.dataset_command_line import dataset_app
 from tui.machines_command_line import machines_app
+from tui.models_command_line import models_app
+from tui.queue_command_line import queue_app
 from tui.start_command_line import start
+from tui.sweep_command_line import sweep_app
+from tui.template_command_line import template_app
 
 app = typer.Typer(
     name="brightrun",
@@ -43,6 +49,11 @@ app = typer.Typer(
 )
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(machines_app, name="machines")
+app.add_typer(models_app, name="models")
+app.add_typer(sweep_app, name="sweep")
+app.add_typer(queue_app, name="queue")
+app.add_typer(template_app, name="template")
+app.add_typer(costs_app, name="costs")
 app.command()(start)
 
 
@@ -133,11 +144,18 @@ def estimate(
     usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="Price of the machine; prices are not known here.")
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask RunPod for the price of such a machine as of now.")
+    ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="USD", min=0.01, help="Exit 2 if more than that is expected."),
+    ] = None,
     cut_targets: CutTargets = "exclude",
     over_long: OverLong = "refuse",
     as_json: AsJson = False,
 ) -> None:
-    """Predict memory, time and cost of a job, with the arithmetic. Exit 2 if it would not fit."""
+    """Forecast memory, time and cost of a job, part by part. Exit 2 if it would not fit."""
     from tui.commands.estimate import EstimateOptions, estimate_job
     from tui.commands.start import StartOptions
 
@@ -154,7 +172,8 @@ def estimate(
             "over_long": over_long,
         },
     )
-    finish(estimate_job(EstimateOptions(start_options, gpu, config, usd_per_hour)))
+    options = EstimateOptions(start_options, gpu, config, usd_per_hour, live, budget)
+    finish(estimate_job(options))
 
 
 @app.command()
@@ -176,6 +195,27 @@ def show(job: Job, as_json: AsJson = False) -> None:
     from tui.commands.show import show_job
 
     finish(show_job(job, as_json=as_json))
+
+
+@app.command()
+def compare(
+    jobs: Annotated[
+        list[str],
+        typer.Argument(metavar="JOB...", autocompletion=complete_job_id, help="Two or more."),
+    ],
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Draw the curves over each other as well.")
+    ] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write the table to a new file as well."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare jobs: what differs between them, losses, speed, time and cost."""
+    from tui.commands.sweep_show import ShowOptions, compare_jobs
+
+    finish(compare_jobs(jobs, ShowOptions(curves, csv, as_json)))
 
 
 @app.command()
@@ -223,6 +263,7 @@ def retry(
     ] = False,
     set_: Settings = None,
     budget: Budget = None,
+    over_limit: OverLimit = "",
     yes: Yes = False,
 ) -> None:
     """Start a job that has ended again, as a new job with the same settings and file."""
@@ -231,10 +272,35 @@ def retry(
     if number is not None and not suggested:
         raise typer.BadParameter(f"{number} goes with --suggested.", param_hint="N")
     options = RetryOptions(
-        tuple(set_ or ()), (number or 1) if suggested else None, budget_usd=budget, yes=yes
+        tuple(set_ or ()),
+        (number or 1) if suggested else None,
+        budget_usd=budget,
+        over_limit=over_limit,
+        yes=yes,
     )
     started = "interrupted; `brightrun jobs` shows whether the job was started."
     finish(retry_job(job, options), started)
+
+
+@app.command()
+def clone(
+    job: Job,
+    set_: Settings = None,
+    name: Annotated[str | None, typer.Option(help="3 to 100 characters; else as it is.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="As for `start`; else where the job itself is.")
+    ] = None,
+    queue: Annotated[bool, typer.Option("--queue", help="Started when its turn comes.")] = False,
+    budget: Budget = None,
+    over_limit: OverLimit = "",
+    yes: Yes = False,
+) -> None:
+    """Start a new job of another one's settings and file, which may well be running."""
+    from tui.commands.clone import CloneOptions, start_clone
+
+    options = CloneOptions(tuple(set_ or ()), name, host, queue, budget, over_limit, yes)
+    started = "interrupted; `brightrun jobs` shows whether the job was started."
+    finish(start_clone(job, options), started)
 
 
 @app.command()
@@ -248,12 +314,15 @@ def resume(
     ] = False,
     set_: Settings = None,
     budget: Budget = None,
+    over_limit: OverLimit = "",
     yes: Yes = False,
 ) -> None:
     """Go on from the newest checkpoint of a job that failed or was cancelled, as a new job."""
     from tui.commands.resume import ResumeOptions, resume_job
 
-    options = ResumeOptions(tuple(set_ or ()), force, budget_usd=budget, yes=yes)
+    options = ResumeOptions(
+        tuple(set_ or ()), force, budget_usd=budget, over_limit=over_limit, yes=yes
+    )
     started = "interrupted; `brightrun jobs` shows whether the job was started."
     finish(resume_job(job, options), started)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from tui import exit_codes
 from tui.commands.completion import complete_job_id
@@ -47,6 +48,15 @@ Budget = Annotated[
         show_default=False,
     ),
 ]
+OverLimit = Annotated[
+    str,
+    typer.Option(
+        "--over-limit",
+        metavar="REASON",
+        help="Rent also beyond the monthly limit, for this reason, which is recorded.",
+        show_default=False,
+    ),
+]
 Yes = Annotated[
     bool,
     typer.Option("--yes", "-y", help="Agree unasked to what is paid for, or ended."),
@@ -55,6 +65,15 @@ Out = Annotated[
     Path,
     typer.Option("-o", "--out", metavar="OUT", help="A new file; nothing is ever overwritten."),
 ]
+
+
+class ListsByDefault(TyperGroup):
+    """`brightrun machines ssh:gpu --json` means `brightrun machines list ssh:gpu --json`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 def finish(command: Coroutine[Any, Any, int], interrupted: str = "interrupted.") -> None:

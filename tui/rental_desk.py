@@ -9,7 +9,7 @@ import asyncio
 import importlib
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual.app import App
 from textual.signal import Signal
@@ -18,6 +18,7 @@ from shared.clean_text import clean_line
 from tui.views.rental_status import control_words
 
 if TYPE_CHECKING:
+    from shared.money.records import MoneyNotice
     from tui.services.controller.controller import Controller
     from tui.services.rental_watch import RentalSight, RentalWatch
     from tui.services.session import Session
@@ -45,6 +46,7 @@ class RentalDesk:
     async def run(self, session: Session) -> None:
         """Follow and control until cancelled."""
         from tui.services.rental_watch import RentalWatch
+        from tui.services.spending.money_watch import follow_notices
         from tui.views.rental_notices import RentalNotices
 
         self._notices = RentalNotices()
@@ -52,6 +54,7 @@ class RentalDesk:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch.run(self._on_look))
             group.create_task(self._control(session))
+            group.create_task(follow_notices(session.store, self._tell_money))
 
     def look_now(self) -> None:
         """This process has changed something about a rented job."""
@@ -99,6 +102,13 @@ class RentalDesk:
         words = f"{clean_line(name)}: {notice.words}"[:_LONGEST_NOTICE]
         timeout = 10 if notice.severity == "information" else 30
         self._app.notify(words, severity=notice.severity, timeout=timeout, markup=False)
+
+    def _tell_money(self, notice: MoneyNotice) -> None:
+        from tui.views.rental_notices import Notice
+
+        severity: Literal["warning", "error"] = "error" if notice.share >= 1 else "warning"
+        about = notice.key if notice.scope.value != "month" else "monthly limit"
+        self._notify(about, Notice(clean_line(notice.message), severity))
 
     async def _control(self, session: Session) -> None:
         # It brings asyncssh along: half a second that the screen need not wait for.

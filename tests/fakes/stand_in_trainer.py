@@ -4,6 +4,7 @@
 
 It behaves as the `key=value` words of the job's notes say:
     steps=N delay=SECONDS      optimizer steps, and how long each takes
+    slow=STEP                  from that step on each takes four times as long
     at=STEP dies=HOW until=N   at that step `crash`, `kill` itself, `hang`, end with `exit0`, be
                                `stopped`, hold the `gil` for ever, wait in a `deadlock`, say what a
                                GPU with an `ecc` error makes torch say, die of a `segfault`, or take
@@ -14,6 +15,7 @@ It behaves as the `key=value` words of the job's notes say:
                                terminal, and then a single line of that size
     talk=1                     a line to stdout at each step
     chatter=EVENTS             so many log events before the first step
+    copy=BYTES                 loads a quantised copy of the base model of that size
     weights=BYTES              the size of the adapter's weights
     garbage=1                  a line that is no event
     stubborn=1                 ignores SIGTERM
@@ -53,7 +55,7 @@ class StandInTrainer:
         self._listen()
         self._prelude()
         for step in range(self._resume() + 1, self.steps + 1):
-            time.sleep(float(self.words.get("delay", "0")))
+            time.sleep(self._delay_s(step))
             self._perhaps_die(step)
             self._write_metrics(step)
             if "talk" in self.words:
@@ -66,6 +68,10 @@ class StandInTrainer:
                 return self._finish(StopReason.DRY_RUN_PASSED, "", 0)
         self._save_adapter()
         return self._finish(StopReason.COMPLETED, "", 0)
+
+    def _delay_s(self, step: int) -> float:
+        is_slow = step >= int(self.words.get("slow", self.steps + 1))
+        return float(self.words.get("delay", "0")) * (4 if is_slow else 1)
 
     def write(self, event: events.Event) -> None:
         record = events.TrainerRecord(time=events.utc_now(), event=event)
@@ -92,6 +98,9 @@ class StandInTrainer:
         self._roar()
         for number in range(int(self.words.get("chatter", "0"))):
             self.write(events.LogLine(message=f"{number} ".ljust(200, "-")))
+        if "copy" in self.words:
+            size_bytes = int(self.words["copy"])
+            self.write(events.ModelProgress(what="loading", done_bytes=0, total_bytes=size_bytes))
         print("the stand-in trainer écrit", os.environ.get("BRIGHTRUN_SECRET", "no secret"))
         sys.stdout.flush()
         if "garbage" in self.words:
@@ -175,7 +184,7 @@ class StandInTrainer:
                 learning_rate=1e-4,
                 tokens=100,
                 supervised_tokens=50,
-                step_s=0.1,
+                step_s=self._delay_s(step) if "slow" in self.words else 0.1,
             )
         )
 

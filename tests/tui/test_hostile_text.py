@@ -12,7 +12,15 @@ import pytest
 from textual.widgets import Input, TabbedContent
 
 from shared.errors import AgentUnreachable
-from shared.events import AdapterSaved, AdapterVerified, CancelRequested, JournalRecord, LogLine
+from shared.events import (
+    AdapterSaved,
+    AdapterVerified,
+    CancelRequested,
+    GpuReading,
+    GpuSample,
+    JournalRecord,
+    LogLine,
+)
 from shared.job_spec import DatasetReference, JobSpec
 from shared.lifecycle import Activity, JobStatus, StopReason
 from shared.store.store import Store
@@ -58,6 +66,7 @@ def hostile_records(job_id: str, *, is_done: bool) -> list[JournalRecord]:
         detail,
         facts,
         metrics(1, 2.0),
+        GpuSample(gpus=(GpuReading(index=0, temperature_c=-7, held_back_by=(HOSTILE,)),)),
         LogLine(level="error", message=HOSTILE),
         CancelRequested(reason=HOSTILE),
         saved,

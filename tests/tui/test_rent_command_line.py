@@ -39,7 +39,8 @@ def test_every_option_of_a_rented_machine_arrives(typed: list[StartOptions]) -> 
     words = (
         "--host runpod --gpu H100_SXM --gpu H100_PCIE --gpu-count 2 --cloud community --cloud "
         "secure --data-center US-KS-2 --data-center EU-RO-1 --volume new:200 --budget 40 "
-        "--max-hours 12 --instance-type spot --image an/image:1 --disk 80 --max-interruptions 5 "
+        "--max-hours 12 --instance-type spot --image an/image:1 --registry 6n2k8v4d "
+        "--start-script /opt/start --mount-path /data --disk 80 --max-interruptions 5 "
         "--after-interruptions next_gpu --wait-hours 2.5 --ignore-memory --yes"
     )
     assert run(*words.split()) == 0
@@ -55,6 +56,9 @@ def test_every_option_of_a_rented_machine_arrives(typed: list[StartOptions]) -> 
         instance_type="spot",
         max_duration_hours=12.0,
         image="an/image:1",
+        registry="6n2k8v4d",
+        start_script="/opt/start",
+        mount_path="/data",
         container_disk_gb=80,
         max_interruptions=5,
         after_interruptions=AfterInterruptions.NEXT_GPU,

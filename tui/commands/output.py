@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -35,9 +36,17 @@ def say_line(text: Text | str, *, as_json: bool = False) -> None:
 
 
 def print_table(
-    headers: list[str], rows: list[list[str]], shrinking: str, *, to_stderr: bool = False
+    headers: list[str],
+    rows: list[list[str]],
+    shrinking: str,
+    *,
+    numbers: Collection[str] = (),
+    to_stderr: bool = False,
 ) -> None:
-    """A plain table; on a narrow terminal the column `shrinking` is cut first."""
+    """A plain table; on a narrow terminal the column `shrinking` is cut first.
+
+    The columns with the headers `numbers` stand at the right.
+    """
     cleaned = [[clean_line(cell) for cell in row] for row in rows]
     stream = sys.stderr if to_stderr else sys.stdout
     # In a pipe nothing is cut off: the next program wants whole values.
@@ -48,7 +57,8 @@ def print_table(
     others = sum(length + 2 for length in longest) - longest[headers.index(shrinking)]
     for header in headers:
         most = max(console.width - others, _NARROWEST) if header == shrinking else None
-        table.add_column(Text(header), no_wrap=True, max_width=most)
+        justify: JustifyMethod = "right" if header in numbers else "left"
+        table.add_column(Text(header), justify=justify, no_wrap=True, max_width=most)
     for row in cleaned:
         table.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
     console.print(table)

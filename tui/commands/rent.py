@@ -7,14 +7,16 @@ down first; the controller then does it, in this process or in whichever leads.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 from rich.text import Text
 
 from shared.errors import InvalidDataset, InvalidInput
+from shared.forecast.forecast import Forecast
 from shared.job_spec import JobSpec
 from shared.machine_request import MachineRequest
+from shared.store.store import Store
 from shared.store.stored import StoredJob
 from tui import exit_codes
 from tui.commands.consent import agreed, require_asker
@@ -22,15 +24,19 @@ from tui.commands.output import print_json, print_pairs, print_table, say, say_l
 from tui.commands.rental_progress import follow_to_running, say_who_acts
 from tui.commands.watch import watch_in
 from tui.services.dataset_check import CheckedFile
-from tui.services.hosts.names import RUNPOD
-from tui.services.model_shapes import model_shape
+from tui.services.forecasting import past_of
+from tui.services.model_cache.taken import with_taken
+from tui.services.model_shapes import shape_for_rent
 from tui.services.providers.provider import Provider
 from tui.services.rent_options import TrainingWork
 from tui.services.rent_plan import BUDGET_MISSING, RentPlan, RentWanted, plan_rent
 from tui.services.rent_volumes import make_volume
 from tui.services.rented_jobs import start_rented_job
 from tui.services.session import Session
+from tui.services.spending.monthly_limit import checked_reason, refuse_beyond
+from tui.services.spending.rent_month import counted_usd, expected_cost_usd, month_before
 from tui.services.training_plan import plan_training
+from tui.views.money_lines import month_warning
 from tui.views.rent_review import (
     CANDIDATE_HEADERS,
     candidate_row,
@@ -48,6 +54,8 @@ class RentOptions:
     wanted: RentWanted = field(default_factory=RentWanted)
     yes: bool = False
     """Agree to everything unasked: to the machine, and to a new volume's monthly price."""
+    over_limit: str = ""
+    """Why it may go beyond the monthly limit; "" where nobody has said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,42 +79,94 @@ def check_typed(options: RentOptions) -> None:
 
 
 async def start_rented(
-    session: Session, job: CheckedJob, options: RentOptions, *, as_json: bool, watch: bool
+    session: Session,
+    job: CheckedJob,
+    options: RentOptions,
+    *,
+    as_json: bool,
+    watch: bool,
+    queue: bool = False,
 ) -> int:
-    """Plan, show, ask, write down, and follow until the job runs; then watch, if asked for."""
-    request = await _request(session, job, options, as_json=as_json)
-    if request is None:
+    """Plan, show, ask, write down, and follow until the job runs; then watch, if asked for.
+
+    With `queue` it is only written down: its turn comes wherever rented jobs are driven.
+    """
+    agreement = await _agreement(session, job, options, as_json=as_json)
+    if agreement is None:
         say("nothing was rented.")
         return exit_codes.CANCELLED
-    report = job.checked.report
-    started, is_new = await start_rented_job(session, job.path, job.spec, report, request)
+    started, is_new = await start_rented_job(
+        session,
+        job.path,
+        job.spec,
+        job.checked.report,
+        agreement.request,
+        expected_usd=agreement.expected_usd,
+        over_limit=options.over_limit,
+        foreseen=agreement.foreseen,
+    )
     _say_written(started, is_new=is_new, as_json=as_json)
+    if queue and not watch:
+        await say_who_acts(session.store, f"{started.job_id} waits for its turn.")
+        return exit_codes.OK
     return await _see_to_it(session, started, watch=watch, as_json=as_json)
 
 
-async def _request(
+@dataclass(frozen=True, slots=True)
+class _Agreement:
+    request: MachineRequest
+    expected_usd: float | None
+    """None where nobody can say."""
+    foreseen: Forecast | None = None
+
+
+async def _agreement(
     session: Session, job: CheckedJob, options: RentOptions, *, as_json: bool
-) -> MachineRequest | None:
+) -> _Agreement | None:
     """What is agreed, now or when the same job was started before; None for a no."""
     if (before := await session.store.rentals.get(job.spec.job_id)) is not None:
-        return before.request
+        return _Agreement(before.request, None)
     provider = session.provider()
-    work = await asyncio.to_thread(_work_of, job)
+    work = await asyncio.to_thread(work_of, job)
+    past = await past_of(session.store, job.spec.base_model, revision=job.spec.base_model_revision)
+    work = await with_taken(session.store, replace(work, past=past))
     plan = await plan_rent(provider, options.wanted, work)
     _print_review(plan, as_json=as_json)
+    await _look_at_month(session.store, job.spec.job_id, plan, options, as_json=as_json)
     plan.require_stock()
-    return await _agreed_request(provider, plan, yes=options.yes)
+    request = await _agreed_request(provider, plan, yes=options.yes)
+    if request is None:
+        return None
+    return _Agreement(request, expected_cost_usd(plan), plan.options[0].forecast)
 
 
-def _work_of(job: CheckedJob) -> TrainingWork:
+async def _look_at_month(
+    store: Store, job_id: str, plan: RentPlan, options: RentOptions, *, as_json: bool
+) -> None:
+    """Warn near the monthly limit.
+
+    Raises:
+        OverMonthlyLimit: the month has no room for the job, and no reason was typed.
+    """
+    month, expected_usd = await month_before(store, job_id), counted_usd(plan)
+    if warning := month_warning(month, expected_usd):
+        say_line(Text(f"! {warning}", "yellow"), as_json=as_json)
+    refuse_beyond(month, expected_usd, checked_reason(options.over_limit))
+
+
+def work_of(job: CheckedJob) -> TrainingWork:
+    """What the machine is for.
+
+    Raises:
+        InvalidDataset: nothing was counted, or nothing is left to train.
+    """
     spec, outline = job.spec, job.checked.outline
     if outline is None:
         raise InvalidDataset(f"{job.path}: was not counted; nothing was started.")
     plan = plan_training(outline, spec.hyperparameters)
     if plan.targets == 0:
         raise InvalidDataset(f"{job.path}: with these settings nothing is left to train.")
-    found = model_shape(spec.base_model, spec.base_model_revision, RUNPOD, may_fetch=True)
-    return TrainingWork(spec, found, plan)
+    return TrainingWork(spec, shape_for_rent(spec), plan)
 
 
 def _print_review(plan: RentPlan, *, as_json: bool) -> None:

@@ -24,6 +24,8 @@ class ResumeOptions:
     """Go on even where dataset, template, base model or versions differ."""
     budget_usd: float | None = None
     """Of a rented job; None: as before."""
+    over_limit: str = ""
+    """Why a rented job may go beyond the monthly limit."""
     yes: bool = False
     """Rent again unasked."""
 
@@ -39,7 +41,9 @@ async def resume_job(job_id: str, options: ResumeOptions) -> int:
         if not await agreed_to_rent_again(session, job, options.budget_usd, yes=options.yes):
             return exit_codes.CANCELLED
         with shown_steps(job.host) as on_step:
-            again = await start_resumption(session, job, typed, on_step, options.budget_usd)
+            again = await start_resumption(
+                session, job, typed, on_step, options.budget_usd, options.over_limit
+            )
         if again.state.rented:
             await say_who_acts(session.store)
     begins_at = again.spec.resume_from

@@ -29,6 +29,8 @@ class RetryOptions:
     """Which one of those that `brightrun show` lists, from 1; None: none of them."""
     budget_usd: float | None = None
     """Of a rented job; None: as before."""
+    over_limit: str = ""
+    """Why a rented job may go beyond the monthly limit."""
     yes: bool = False
     """Rent again unasked."""
 
@@ -47,7 +49,9 @@ async def retry_job(job_id: str, options: RetryOptions) -> int:
         if not await agreed_to_rent_again(session, job, options.budget_usd, yes=options.yes):
             return exit_codes.CANCELLED
         with shown_steps(job.host) as on_step:
-            again = await jobs.retry_job(session, job, on_step, changes, options.budget_usd)
+            again = await jobs.retry_job(
+                session, job, on_step, changes, options.budget_usd, options.over_limit
+            )
         if again.state.rented:
             await say_who_acts(session.store)
     say_line(f"{again.job_id} started, a retry of {job.job_id}.")

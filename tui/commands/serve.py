@@ -1,4 +1,4 @@
-"""`brightrun serve`: drives rented jobs without a screen, for a machine that is always on."""
+"""`brightrun serve`: drives rented jobs and the queue without a screen, on an always-on machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from shared.errors import BrightRunError
 from shared.events import utc_now
 from tui import exit_codes
 from tui.services.controller.controller import Controller
+from tui.services.host_queue import HostQueue
 from tui.services.session import Session, open_session
 
 _POLL_S = 1.0
@@ -26,8 +27,10 @@ async def serve() -> int:
     async with open_session() as session:
         controller = Controller(session, kind="serve", on_news=_say)
         _say(f"controls the rented jobs in {session.config.database_path}")
+        _say("hands queued jobs over to hosts of your own")
         _say_missing_key(session)
         running = asyncio.create_task(controller.run())
+        giving = asyncio.create_task(HostQueue(session, on_news=_say).run())
         telling = asyncio.create_task(_tell_who_leads(controller))
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
@@ -37,9 +40,10 @@ async def serve() -> int:
         except asyncio.CancelledError:
             _say("leaves; jobs and machines go on, and their own limits hold")
         finally:
-            telling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await telling
+            for task in (telling, giving):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
     return exit_codes.OK

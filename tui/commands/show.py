@@ -6,9 +6,10 @@ from dataclasses import asdict
 
 from shared.advice.suggestion import Suggestion
 from shared.event_text import describe_event
-from shared.events import JournalRecord
+from shared.events import JournalRecord, utc_now
 from shared.job_options import unusual_options
 from shared.number_text import clock, date_and_clock, duration, loss, number, size
+from shared.store.forecasts import StoredForecast
 from shared.store.stored import StoredArtifact
 from tui import exit_codes
 from tui.commands.output import print_json, print_pairs, say, say_line
@@ -16,7 +17,10 @@ from tui.commands.show_rental import print_rental, rental_dict, rental_of
 from tui.commands.terminal_session import open_terminal_session
 from tui.services.hosts.names import shown_host
 from tui.services.mirror import Sight
+from tui.services.settled_forecasts import settle_forecast
 from tui.services.suggestions import suggestions_for
+from tui.views.forecast_lines import compared_pairs
+from tui.views.gpu_lines import gpu_pairs
 from tui.views.suggestion_lines import suggestion_lines
 
 _EVENTS_SHOWN = 12
@@ -30,11 +34,15 @@ async def show_job(job_id: str, *, as_json: bool) -> int:
         events = await session.store.events(sight.job.job_id, _EVENTS_SHOWN, without_metrics=True)
         suggestions = await suggestions_for(session.store, sight.job)
         rented = await rental_of(session.store, sight.job.job_id)
+        foreseen = await settle_forecast(session.store, sight.job.job_id)
     if as_json:
-        print_json({**_to_dict(sight, artifacts, suggestions), "rental": rental_dict(rented)})
+        told = _to_dict(sight, artifacts, suggestions)
+        print_json({**told, "rental": rental_dict(rented), "forecast": _forecast_dict(foreseen)})
     else:
-        _print(sight, artifacts, events)
+        usd_per_hour = 0.0 if rented is None else rented.sight.usd_per_hour
+        _print(sight, artifacts, events, usd_per_hour)
         print_rental(rented)
+        _print_forecast(foreseen)
         _print_suggestions(suggestions, sight.job.job_id)
     if sight.unreachable is not None:
         say(unreachable_line(sight))
@@ -63,8 +71,14 @@ def _to_dict(
     }
 
 
-def _print(sight: Sight, artifacts: list[StoredArtifact], events: list[JournalRecord]) -> None:
-    print_pairs([*_identity(sight), *_figures(sight)])
+def _print(
+    sight: Sight,
+    artifacts: list[StoredArtifact],
+    events: list[JournalRecord],
+    usd_per_hour: float,
+) -> None:
+    gpus = gpu_pairs(sight.job.state, utc_now(), usd_per_hour)
+    print_pairs([*_identity(sight), *_figures(sight), *gpus])
     for artifact in artifacts:
         perplexity = number(artifact.perplexity, ".2f")
         say_line(
@@ -75,6 +89,19 @@ def _print(sight: Sight, artifacts: list[StoredArtifact], events: list[JournalRe
         say_line("")
     for record in events:
         say_line(f"{clock(record.time)}  {describe_event(record)}")
+
+
+def _forecast_dict(stored: StoredForecast | None) -> dict[str, object] | None:
+    if stored is None:
+        return None
+    actual = stored.actual and stored.actual.model_dump(mode="json")
+    return {"foreseen": stored.forecast.model_dump(mode="json"), "actual": actual}
+
+
+def _print_forecast(stored: StoredForecast | None) -> None:
+    if pairs := compared_pairs(stored):
+        say_line("")
+        print_pairs(pairs)
 
 
 def _print_suggestions(suggestions: list[Suggestion], job_id: str) -> None:

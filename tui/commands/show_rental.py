@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rich.text import Text
+
 from shared.events import utc_now
+from shared.job_state import JobState
+from shared.money.bills import BillDifference, differences
 from shared.number_text import clock
 from shared.rental import PHASES, Lease, Machine
 from shared.store.store import Store
 from tui.commands.output import print_pairs, say_line
 from tui.services.rental_watch import RentalSight
+from tui.services.spending.outlook import outlook_of
+from tui.views.money_lines import bill_warning, bill_words, money_dict, money_of_sight
 from tui.views.rental_answers import how_to_answer
 from tui.views.rental_lines import machine_line, rental_pairs
 from tui.views.rental_status import deadline
@@ -24,6 +30,9 @@ class ShownRental:
 
     sight: RentalSight
     lease: Lease | None
+    state: JobState
+    bills: tuple[BillDifference, ...]
+    """Of its machines that are on the provider's bill."""
 
 
 async def rental_of(store: Store, job_id: str) -> ShownRental | None:
@@ -33,7 +42,10 @@ async def rental_of(store: Store, job_id: str) -> ShownRental | None:
         return None
     machines = tuple(await store.rentals.machines(job_id))
     ledger = tuple(await store.rentals.ledger(job_id))
-    return ShownRental(RentalSight(stored, machines, ledger), await store.rentals.lease())
+    bills = tuple(differences(machines, await store.spending.bills()))
+    sight = RentalSight(stored, machines, ledger, await outlook_of(store, job_id))
+    state = (await store.get_job(job_id)).state
+    return ShownRental(sight, await store.rentals.lease(), state, bills)
 
 
 def print_rental(shown: ShownRental | None) -> None:
@@ -42,9 +54,13 @@ def print_rental(shown: ShownRental | None) -> None:
         return
     sight, now = shown.sight, utc_now()
     say_line("")
-    print_pairs(rental_pairs(sight, shown.lease, now))
+    print_pairs(rental_pairs(sight, shown.lease, now, shown.state))
+    billed = {each.machine.name: bill_words(each) for each in shown.bills}
     for machine in sight.machines:
-        say_line(machine_line(machine, now))
+        words = machine_line(machine, now)
+        say_line(f"{words}; {billed[machine.name]}" if machine.name in billed else words)
+    for warning in filter(None, map(bill_warning, shown.bills)):
+        say_line(Text(f"! {warning}.", "yellow"))
     if sight.rental.question:
         say_line(how_to_answer(sight))
     say_line("")
@@ -58,6 +74,7 @@ def rental_dict(shown: ShownRental | None) -> dict[str, Any] | None:
         return None
     sight, lease, now = shown.sight, shown.lease, utc_now()
     rental, at = sight.rental, deadline(sight)
+    billed = {each.machine.name: each.billed_usd for each in shown.bills}
     leads = lease is not None and lease.expires_at > now
     return {
         **rental.model_dump(mode="json"),
@@ -68,9 +85,14 @@ def rental_dict(shown: ShownRental | None) -> dict[str, Any] | None:
         "answer": sight.stored.answer,
         "cost_usd": sight.cost_usd(now),
         "usd_per_hour": sight.usd_per_hour,
+        **money_dict(money_of_sight(sight, shown.state, now)),
         "request": sight.stored.request.model_dump(mode="json"),
         "machines": [
-            {**_machine_dict(machine), "cost_usd": machine.cost_usd(now)}
+            {
+                **_machine_dict(machine),
+                "cost_usd": machine.cost_usd(now),
+                "billed_usd": billed.get(machine.name),
+            }
             for machine in sight.machines
         ],
     }

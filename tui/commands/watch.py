@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import aclosing
 
+from shared.events import utc_now
 from shared.store.cursor import BEGINNING, Cursor
+from shared.store.store import Store
 from shared.store.stored import Applied
 from tui import exit_codes
 from tui.commands.output import say, say_line
 from tui.commands.terminal_session import open_terminal_session
 from tui.commands.watch_views import JsonView, LiveView, PlainView, WatchView
 from tui.services.session import Session
+from tui.services.spending.job_money import job_money
 from tui.services.suggestions import suggestions_for
+from tui.views.money_lines import money_words
 from tui.views.suggestion_lines import suggestion_lines
 
+_MONEY_POLL_S = 5.0
 LEFT_RUNNING = "stopped watching; the job goes on. `brightrun watch JOB` looks again."
 
 
@@ -33,12 +39,17 @@ async def watch_in(session: Session, job_id: str, *, as_json: bool) -> int:
     view = _view(as_json=as_json)
     with view:
         view.begin(job, await session.store.metrics(job_id), events)
-        async with aclosing(session.mirror.watch(job_id, seen)) as sights:
-            async for sight in sights:
-                if isinstance(sight, Applied):
-                    view.applied(sight)
-                else:
-                    view.unreachable(sight)
+        counting = asyncio.create_task(_follow_money(session.store, job_id, view))
+        try:
+            async with aclosing(session.mirror.watch(job_id, seen)) as sights:
+                async for sight in sights:
+                    if isinstance(sight, Applied):
+                        view.applied(sight)
+                    else:
+                        view.unreachable(sight)
+        finally:
+            counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)
     job = await session.store.get_job(job_id)
     outcome = f"{job.job_id} {job.status}"
     say(f"{outcome}: {job.error_message}" if job.error_message else f"{outcome}.")
@@ -47,6 +58,13 @@ async def watch_in(session: Session, job_id: str, *, as_json: bool) -> int:
     for line in suggestion_lines(await suggestions_for(session.store, job), job.job_id):
         say_line(line, as_json=True)
     return exit_codes.of_status(job.status)
+
+
+async def _follow_money(store: Store, job_id: str, view: WatchView) -> None:
+    """Show what a rented job costs, until cancelled; at once over for one that costs nothing."""
+    while (stored := await store.rentals.get(job_id)) is not None:
+        view.money(money_words(await job_money(store, stored, utc_now())))
+        await asyncio.sleep(_MONEY_POLL_S)
 
 
 def _view(*, as_json: bool) -> WatchView:

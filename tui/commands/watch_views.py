@@ -6,8 +6,10 @@ Views draw what they are given; they know neither the store nor the agent.
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -19,17 +21,21 @@ from rich.text import Text
 
 from shared.clean_text import clean_line
 from shared.event_text import describe_event, describe_record
-from shared.events import JournalRecord, Metrics, encode
+from shared.events import MEASUREMENTS, JournalRecord, Metrics, encode, utc_now
 from shared.job_state import JobState, apply
 from shared.number_text import clock, duration, loss, number
 from shared.store.stored import Applied, MetricsPoint, StoredJob
 from tui.commands.output import say
 from tui.commands.sparkline import sparkline
 from tui.services.mirror import Unreachable
+from tui.views.gpu_lines import gpu_pairs
 from tui.views.job_row import STATUS_STYLES
+from tui.views.model_progress_lines import model_progress_pairs
 
 _EVENTS_SHOWN = 8
 _SPARKLINE_WIDTH = 60
+_MONEY_EVERY_S = 300.0
+"""In a log, where a line stays."""
 
 
 class WatchView(Protocol):
@@ -55,6 +61,9 @@ class WatchView(Protocol):
     def unreachable(self, unreachable: Unreachable) -> None:
         """The agent stays away; the last figures stand."""
 
+    def money(self, words: str) -> None:
+        """What a rented job costs, as of now."""
+
 
 class _View:
     """Nothing to set up and nothing to clean."""
@@ -63,6 +72,9 @@ class _View:
         return self
 
     def __exit__(self, *_: object) -> None:
+        return None
+
+    def money(self, words: str) -> None:
         return None
 
 
@@ -92,6 +104,7 @@ class PlainView(_View):
     def __init__(self) -> None:
         self._state = JobState()
         self._is_away = False
+        self._money_at = 0.0
 
     def begin(
         self, job: StoredJob, metrics: Sequence[MetricsPoint], events: Sequence[JournalRecord]
@@ -111,6 +124,11 @@ class PlainView(_View):
             print(unreachable_text(unreachable), flush=True)
         self._is_away = True
 
+    def money(self, words: str) -> None:
+        if time.monotonic() >= self._money_at:
+            self._money_at = time.monotonic() + _MONEY_EVERY_S
+            print(f"cost: {words}", flush=True)
+
     def _print(self, record: JournalRecord) -> None:
         self._state = apply(self._state, record)
         print(describe_record(record, self._state), flush=True)
@@ -125,6 +143,7 @@ class LiveView:
         self._losses: dict[int, float | None] = {}
         self._events: deque[JournalRecord] = deque(maxlen=_EVENTS_SHOWN)
         self._unreachable: Unreachable | None = None
+        self._money = ""
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -155,16 +174,21 @@ class LiveView:
         self._unreachable = unreachable
         self._draw()
 
+    def money(self, words: str) -> None:
+        self._money = words
+        self._draw()
+
     def _remember(self, records: Sequence[JournalRecord]) -> None:
         for record in records:
             if isinstance(record.event, Metrics):
                 self._losses[record.event.step] = record.event.loss
-            else:
+            elif not isinstance(record.event, MEASUREMENTS):
                 self._events.append(record)
 
     def _draw(self) -> None:
         losses = [self._losses[step] for step in sorted(self._losses)]
-        self._live.update(draw(self._job, losses, self._events, self._unreachable))
+        job, now = self._job, utc_now()
+        self._live.update(draw(job, losses, self._events, self._unreachable, now, self._money))
 
 
 def draw(
@@ -172,6 +196,8 @@ def draw(
     losses: Sequence[float | None],
     events: Sequence[JournalRecord],
     unreachable: Unreachable | None,
+    now: datetime,
+    money: str = "",
 ) -> RenderableType:
     """The whole panel, from values alone."""
     state = job.state
@@ -185,9 +211,18 @@ def draw(
     ]
     if unreachable is not None:
         parts.append(Text(unreachable_text(unreachable), style="yellow"))
+    parts += [
+        Text.assemble((f"{name.ljust(8)}", "dim"), value)
+        for name, value in model_progress_pairs(state)
+    ]
     if state.total_steps:
         parts.append(_progress(state.step, state.total_steps))
     parts.append(_figures(state))
+    if money:
+        parts.append(Text.assemble(("cost    ", "dim"), money))
+    parts += [
+        Text.assemble((f"{name.ljust(8)}", "dim"), value) for name, value in gpu_pairs(state, now)
+    ]
     if losses:
         curve = sparkline(losses, _SPARKLINE_WIDTH)
         parts.append(Text.assemble(("loss  ", "dim"), (curve, "cyan")))

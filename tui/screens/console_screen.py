@@ -14,6 +14,8 @@ from shared.clean_text import clean_line
 if TYPE_CHECKING:
     from shared.store.stored import StoredJob
     from tui.app import BrightRunApp
+    from tui.services.hosts.host import Step
+    from tui.services.session import Session
 
 Result = TypeVar("Result")
 
@@ -53,7 +55,8 @@ class JobScreenBase(ConsoleScreen[None]):
         Binding("r", "retry_job", "Retry", tooltip="The same work again, as a new job"),
         Binding("f", "fetch", "Fetch", tooltip="Bring the adapter home"),
         Binding("a", "answer", "Answer", tooltip="A rented job asks you something"),
-        Binding("N", "new_job_like", "New like this", show=False),
+        Binding("N", "new_job_like", "Clone", tooltip="A new job like this one", show=False),
+        Binding("w", "open_sweep", "Sweep", tooltip="All jobs of its sweep, side by side"),
     ]
 
     def chosen_job(self) -> StoredJob | None:
@@ -62,7 +65,14 @@ class JobScreenBase(ConsoleScreen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what is possible with the chosen job stands in the footer."""
-        if action not in {"cancel_job", "retry_job", "fetch", "answer", "new_job_like"}:
+        if action not in {
+            "cancel_job",
+            "retry_job",
+            "fetch",
+            "answer",
+            "new_job_like",
+            "open_sweep",
+        }:
             return True
         job = self.chosen_job()
         if job is None or self.console.session is None:
@@ -73,10 +83,18 @@ class JobScreenBase(ConsoleScreen[None]):
             return job.status.is_final
         if action == "fetch":
             return job.state.adapter_verified
+        if action == "open_sweep":
+            return job.sweep_id is not None
         if action == "answer":
             sight = self.console.rentals.sights.get(job.job_id)
             return sight is not None and bool(sight.rental.question)
         return True
+
+    def action_open_sweep(self) -> None:
+        """The jobs of its sweep, side by side."""
+        job = self.chosen_job()
+        if job is not None and job.sweep_id is not None:
+            self.console.open_sweep(job.sweep_id)
 
     @work(group="job action", exclusive=True)
     async def action_cancel_job(self) -> None:
@@ -136,14 +154,31 @@ class JobScreenBase(ConsoleScreen[None]):
         await self.app.push_screen(steps)
         try:
             with asking():
-                again = await jobs.retry_job(session, job, steps.tell)
+                again = await self._started_again(session, job, steps.tell)
         except BrightRunError as error:
             steps.withdraw()
             self.complain(error)
         else:
             steps.withdraw()
-            self.console.open_job(again)
+            if again is not None:
+                self.console.open_job(again)
         self.console.look_for_jobs()
+
+    async def _started_again(
+        self, session: Session, job: StoredJob, tell: Step
+    ) -> StoredJob | None:
+        """Ask why, where the month has no room for it; None where it is left at that."""
+        from shared.errors import OverMonthlyLimit
+        from tui.screens.over_limit import OverLimitScreen
+        from tui.services import jobs
+
+        try:
+            return await jobs.retry_job(session, job, tell)
+        except OverMonthlyLimit as error:
+            reason = await self.app.push_screen_wait(OverLimitScreen(error.figures))
+            if reason is None:
+                return None
+            return await jobs.retry_job(session, job, tell, over_limit=reason)
 
     def action_fetch(self) -> None:
         """Choose a place, and bring the adapter there."""
@@ -186,9 +221,14 @@ class JobScreenBase(ConsoleScreen[None]):
     async def action_new_job_like(self) -> None:
         """The form, filled with this job's settings."""
         from tui.services import jobs
+        from tui.services.templates import wanted_of
         from tui.views.job_draft import JobDraft
+        from tui.views.rent_draft import RentDraft
 
         job, session = self.chosen_job(), self.console.session
-        if job is not None and session is not None:
-            path = await jobs.find_training_file(session, job.spec)
-            self.console.open_new_job(JobDraft.of_spec(job.spec, path, job.host))
+        if job is None or session is None:
+            return
+        path = await jobs.find_training_file(session, job.spec)
+        rented = await session.store.rentals.get(job.job_id)
+        rent = None if rented is None else RentDraft.of_wanted(wanted_of(rented.request))
+        self.console.open_new_job(JobDraft.of_spec(job.spec, path, job.host), rent)

@@ -19,20 +19,24 @@ from textual.widgets import Footer, Static, TabbedContent, TabPane
 from shared.advice.suggestion import Suggestion
 from shared.clean_text import clean_line
 from shared.errors import InvalidInput, StoreError
-from shared.events import JournalRecord
-from shared.rental import LedgerEntry
+from shared.events import GpuSample, JournalRecord
+from shared.rental import LedgerEntry, RentalPhase
+from shared.store.forecasts import StoredForecast
 from shared.store.stored import MetricsPoint, StoredJob
 from tui.screens.console_screen import JobScreenBase
 from tui.services.feed import JobNews
 from tui.services.rental_watch import RentalSight
 from tui.services.session import Session
+from tui.services.settled_forecasts import settle_forecast
 from tui.services.suggestions import suggestions_for
 from tui.terminal_encoding import terminal_is_unicode
+from tui.views.forecast_lines import compared_pairs
 from tui.views.job_figures import Pairs, figures, settings
 from tui.views.job_history import JobHistory
 from tui.views.job_lines import JobLines, event_style, latest_lines, pairs_text
 from tui.widgets.adapter_files import AdapterFiles
 from tui.widgets.figures_panel import FiguresPanel
+from tui.widgets.gpu_gauges import GpuGauges
 from tui.widgets.job_header import JobHeader
 from tui.widgets.log_pane import LogPane
 from tui.widgets.loss_chart import LossChart
@@ -41,6 +45,8 @@ from tui.widgets.trainer_log_view import TrainerLogView
 
 _INTERVAL_S = 0.5
 _LATEST_EVENTS = 8
+_SAMPLES = 240
+"""Of the GPUs: an hour of them, where each is written."""
 _TABS = ("loss", "events", "log", "files", "settings", "machines")
 
 
@@ -68,6 +74,7 @@ class JobScreen(JobScreenBase):
         #overview { layout: horizontal; }
         #side { width: 34; height: 1fr; border-left: vkey $panel; }
     }
+    JobScreen.-wide #gpus { margin: 1 0 0 0; }
     JobScreen.-narrow #overview { layout: vertical; }
     JobScreen.-tall #latest { display: block; }
     """
@@ -92,6 +99,7 @@ class JobScreen(JobScreenBase):
         points: list[MetricsPoint]
         events: list[JournalRecord]
         ledger: list[LedgerEntry]
+        samples: list[JournalRecord]
 
     @dataclass
     class Suggested(Message):
@@ -99,9 +107,16 @@ class JobScreen(JobScreenBase):
 
         suggestions: list[Suggestion]
 
+    @dataclass
+    class Foreseen(Message):
+        """What was foreseen of the job, and what it took once it has ended."""
+
+        stored: StoredForecast | None
+
     def __init__(self, job: StoredJob) -> None:
         super().__init__()
         self._news = JobNews(job)
+        self._forecast: StoredForecast | None = None
         self._suggestions: list[Suggestion] = []
         self.history: JobHistory | None = None
         """None until the store has been read."""
@@ -120,6 +135,7 @@ class JobScreen(JobScreenBase):
                 yield LossChart(id="chart")
                 with Vertical(id="side"):
                     yield FiguresPanel(id="figures")
+                    yield GpuGauges(id="gpus")
                     yield Static(id="latest", markup=False)
             with TabPane("2 Events", id="events"):
                 name = f"{job_id}-events.txt"
@@ -168,10 +184,11 @@ class JobScreen(JobScreenBase):
             points = await session.store.metrics(job.job_id)
             events = await session.store.events(job.job_id, without_metrics=True)
             ledger = await session.store.rentals.ledger(job.job_id) if job.state.rented else []
+            samples = await session.store.records_of(job.job_id, GpuSample, last=_SAMPLES)
         except StoreError as error:
             self.complain(error)
         else:
-            self.post_message(self.Loaded(job, points, events, ledger))
+            self.post_message(self.Loaded(job, points, events, ledger, samples))
 
     @work(exclusive=True, group="suggestions")
     async def _look_for_suggestions(self) -> None:
@@ -185,9 +202,21 @@ class JobScreen(JobScreenBase):
         self._suggestions = event.suggestions
         self._draw()
 
+    @work(exclusive=True, group="forecast")
+    async def _look_for_forecast(self) -> None:
+        if (session := self.console.session) is None:
+            return
+        with suppress(StoreError):  # As above.
+            job_id = self._news.job.job_id
+            self.post_message(self.Foreseen(await settle_forecast(session.store, job_id)))
+
+    def on_job_screen_foreseen(self, event: Foreseen) -> None:
+        self._forecast = event.stored
+        self._draw()
+
     def on_job_screen_loaded(self, event: Loaded) -> None:
         history = JobHistory()
-        history.load(event.points, event.events, event.job.cursor)
+        history.load(event.points, event.events, event.job.cursor, event.samples)
         self.history = history
         self._news = self.console.news.get(event.job.job_id, JobNews(event.job))
         self._add_lines(history.events, event.ledger)
@@ -197,6 +226,7 @@ class JobScreen(JobScreenBase):
         for news in early:
             self._on_news(news)
         self._look_for_suggestions()
+        self._look_for_forecast()
         self._draw()
 
     def _on_news(self, news: JobNews) -> None:
@@ -211,11 +241,14 @@ class JobScreen(JobScreenBase):
             self.refresh_bindings()
         if news.job.status.is_final and not earlier.job.status.is_final:
             self._look_for_suggestions()
+            self._look_for_forecast()
 
     def _on_rental_news(self, sight: RentalSight) -> None:
         if sight.job_id != self._news.job.job_id:
             return
         self.refresh_bindings()
+        if sight.rental.phase is RentalPhase.DONE:
+            self._look_for_forecast()
         if self.history is None:
             self._early_ledger += sight.fresh
         else:
@@ -240,17 +273,19 @@ class JobScreen(JobScreenBase):
         if tab == "loss":
             pairs = figures(job, history.memory_bytes, rented, now)
             self.query_one(FiguresPanel).show(pairs)
+            usd_per_hour = 0.0 if rented is None else rented.usd_per_hour
+            self.query_one(GpuGauges).show(job.state, history.gpu_loads, now, usd_per_hour)
             self._draw_latest()
         elif tab == "files":
             for files in self.query(AdapterFiles):
                 files.show(job)
         elif tab == "settings":
-            pairs = settings(job, history)
+            pairs = [*compared_pairs(self._forecast), *settings(job, history)]
             if pairs != self._settings_shown:
                 self.query_one("#settings-pairs", Static).update(pairs_text(pairs))
                 self._settings_shown = pairs
         elif tab == "machines" and rented is not None:
-            self.query_one(RentalPanel).show(rented, now)
+            self.query_one(RentalPanel).show(rented, job.state, now)
 
     def _draw_latest(self) -> None:
         lines = self._lines.shown

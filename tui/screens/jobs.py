@@ -11,8 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input, Static, Tab, Tabs
 
 from shared.clean_text import clean_line
-from tui.screens.console_screen import JobScreenBase
+from tui.screens.queue_keys import QueueKeys
 from tui.views.job_row import FILTERS, SORTS, Selection, count_by_filter, row_of
+from tui.views.queue_line import line_of, queued_words, waits
 from tui.widgets.job_table import JobTable
 from tui.widgets.safe_input import SafeInput
 
@@ -25,14 +26,15 @@ _OPENING = "opening ..."
 _EMPTY = "No jobs yet. Press n for the first one."
 
 
-class JobsScreen(JobScreenBase):
+class JobsScreen(QueueKeys):
     """A table of all jobs, with filter, search and sort."""
 
     HELP = """
     # Jobs
 
     Every job on this machine's store, also those that other consoles started. Closing the console
-    stops none of them. Enter opens a job; a click on a column's head sorts by it.
+    stops none of them. Enter opens a job; a click on a column's head sorts by it. A queued job
+    starts when its turn comes; [, ] and P move it in the line.
     """
     DEFAULT_CSS = """
     JobsScreen {
@@ -52,6 +54,13 @@ class JobsScreen(JobScreenBase):
         Binding("s", "next_sort", "Sort", show=False),
         Binding("d", "datasets", "Datasets", tooltip="The training files that were checked here"),
         Binding("h", "machines", "Hosts", tooltip="The machines that jobs run on"),
+        Binding(
+            "dollar_sign",
+            "costs",
+            "Costs",
+            key_display="$",
+            tooltip="What was spent, and how the month stands",
+        ),
         Binding("escape", "end_search", "End search", show=False),
     ]
     AUTO_FOCUS = "#jobs"
@@ -59,6 +68,8 @@ class JobsScreen(JobScreenBase):
     def __init__(self) -> None:
         super().__init__()
         self._is_open = False
+        self._line: tuple[str, ...] = ()
+        """Ids of the jobs that wait for their turn, the next one first."""
 
     def compose(self) -> ComposeResult:
         yield Static(id="title", markup=False)
@@ -99,8 +110,30 @@ class JobsScreen(JobScreenBase):
         return None if news is None else news.job
 
     def _on_news(self, news: JobNews) -> None:
+        if waits(news.job) or news.job.job_id in self._line:
+            self._draw_line(news.job.job_id)
+        self._put(news)
+
+    def _draw_line(self, but: str) -> None:
+        """One job has moved, joined or left the line: the places of others are other ones now."""
+        known = self.console.news
+        line = line_of(news.job for news in known.values())
+        if line == self._line:
+            return
+        changed, self._line = {*self._line, *line} - {but}, line
+        for job_id in changed:
+            if job_id in known:
+                self._put(known[job_id])
+        self.refresh_bindings()
+
+    def _put(self, news: JobNews) -> None:
         rented = self.console.rentals.sights.get(news.job.job_id)
-        row = row_of(news.job, is_unreachable=news.unreachable is not None, rented=rented)
+        row = row_of(
+            news.job,
+            is_unreachable=news.unreachable is not None,
+            rented=rented,
+            queued=queued_words(self._line, news.job.job_id),
+        )
         table = self.query_one(JobTable)
         earlier = table.jobs.get(row.job_id)
         table.put(row)
@@ -180,6 +213,10 @@ class JobsScreen(JobScreenBase):
     def action_machines(self) -> None:
         """The machines that jobs run on."""
         self.console.open_machines()
+
+    def action_costs(self) -> None:
+        """What was spent, and how the month stands."""
+        self.console.open_costs()
 
     def action_search(self) -> None:
         """Type words; the table follows."""

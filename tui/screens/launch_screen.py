@@ -6,6 +6,7 @@ Knows nothing of the form that the draft comes from.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,26 +16,31 @@ from textual.message import Message
 from textual.widget import Widget
 
 from shared.clean_text import clean_line
-from shared.errors import BrightRunError, InvalidInput, StoreError
+from shared.errors import BrightRunError, InvalidInput, OverMonthlyLimit, StoreError
+from shared.forecast.past import Past
 from shared.number_text import usd
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.console_screen import ConsoleScreen
+from tui.screens.over_limit import OverLimitScreen
 from tui.screens.rent import Chosen, RentScreen
 from tui.screens.review import ReviewScreen
 from tui.services.dataset_registry import change_since_check
+from tui.services.forecasting import past_of
 from tui.services.hosts.names import RUNPOD
 from tui.services.job_starter import JobStarter
 from tui.services.memory_check import known_facts, require_room
-from tui.services.model_shapes import FoundShape, model_shape
+from tui.services.model_shapes import FoundShape, model_shape, shape_for_rent
 from tui.services.preview import Prepared, Preview, Previewer
 from tui.services.rent_options import TrainingWork
 from tui.services.rent_plan import RentPlan
 from tui.services.session import Session
 from tui.services.speed import known_speed
+from tui.services.spending.rent_month import counted_usd, month_before
 from tui.services.ssh.asker import asking
 from tui.views.job_draft import JobDraft
 from tui.views.job_review import review_lines
-from tui.views.job_summary import Counted, blockers
+from tui.views.job_summary import Counted, Line, blockers
+from tui.views.money_lines import month_lines
 from tui.views.rent_draft import RentDraft
 from tui.views.rent_lines import agreement_lines, volume_question
 
@@ -51,6 +57,8 @@ class _Launch:
     retry_of: str | None
     rent: RentPlan | None
     """None where nothing is rented."""
+    over_limit: str = ""
+    """Why it may go beyond the monthly limit."""
 
 
 class LaunchScreen(ConsoleScreen[str | None]):
@@ -70,6 +78,13 @@ class LaunchScreen(ConsoleScreen[str | None]):
         error: BrightRunError
 
     @dataclass
+    class BeyondMonth(Message):
+        """The month has no room for it, unless there is a reason."""
+
+        launch: _Launch
+        error: OverMonthlyLimit
+
+    @dataclass
     class Stepped(Message):
         """What is being done about the host."""
 
@@ -86,7 +101,7 @@ class LaunchScreen(ConsoleScreen[str | None]):
         self.session = session
         self.previewer = Previewer()
         self._starter = JobStarter(session)
-        self._rent_draft: RentDraft | None = None
+        self.rent_draft: RentDraft | None = None
         """What was typed about the machine, for the next time it is asked for."""
         self._busy = ""
         """What is being done about the start; empty while the form can be used."""
@@ -141,7 +156,10 @@ class LaunchScreen(ConsoleScreen[str | None]):
         revision = draft.revision.strip() or None
         shape = await asyncio.to_thread(model_shape, preview.base_model, revision, draft.host_name)
         facts = await known_facts(store, draft.host_name)
-        return Counted(draft, preview, speed, change, shape, facts)
+        past = Past()
+        with suppress(StoreError):  # What is assumed then stands in its place.
+            past = await past_of(store, preview.base_model, draft.host_name, revision)
+        return Counted(draft, preview, speed, change, shape, facts, past)
 
     def give_up(self) -> bool:
         """Go back to the form; False if nothing is under way that keeps anybody from leaving it."""
@@ -193,18 +211,31 @@ class LaunchScreen(ConsoleScreen[str | None]):
             self._review(message, None)
             return
         assert counted.shape is not None
-        wanted = TrainingWork(message.prepared.spec, counted.shape, message.prepared.plan)
+        wanted = TrainingWork(
+            message.prepared.spec, counted.shape, message.prepared.plan, counted.past
+        )
         chosen = partial(self._on_rent_chosen, message)
-        self.app.push_screen(RentScreen(self.session, wanted, self._rent_draft), chosen)
+        self.app.push_screen(RentScreen(self.session, wanted, self.rent_draft), chosen)
 
     def _on_rent_chosen(self, message: ReadyForReview, chosen: Chosen | None) -> None:
         if chosen is None:
             self._set_busy("")
             return
-        self._rent_draft = chosen.draft
-        self._review(message, chosen.plan)
+        self.rent_draft = chosen.draft
+        self._review_rent(message, chosen.plan)
 
-    def _review(self, message: ReadyForReview, rent: RentPlan | None) -> None:
+    @work(group="start", exclusive=True)
+    async def _review_rent(self, message: ReadyForReview, plan: RentPlan) -> None:
+        try:
+            month = await month_before(self.session.store, message.prepared.spec.job_id)
+        except BrightRunError as error:
+            self.post_message(self.Refused(error))
+        else:
+            self._review(message, plan, month_lines(month, counted_usd(plan)))
+
+    def _review(
+        self, message: ReadyForReview, rent: RentPlan | None, month: Sequence[Line] = ()
+    ) -> None:
         prepared, counted = message.prepared, message.counted
         draft = counted.draft
         lines = review_lines(
@@ -212,7 +243,11 @@ class LaunchScreen(ConsoleScreen[str | None]):
         )
         question = "Start this job?"
         if rent is not None:
-            lines = [*agreement_lines(rent), *(line for line in lines if line.name != "cost")]
+            lines = [
+                *agreement_lines(rent),
+                *month,
+                *(line for line in lines if line.name != "cost"),
+            ]
             question = f"Rent a machine for up to {usd(rent.wanted.budget_usd or 0)} and start?"
         launch = _Launch(prepared, draft.host_name, draft.retry_of, rent)
         self.app.push_screen(ReviewScreen(lines, question), partial(self._on_reviewed, launch))
@@ -239,13 +274,28 @@ class LaunchScreen(ConsoleScreen[str | None]):
         try:
             with asking():
                 if launch.rent is not None:
-                    job_id = await self._starter.rent(prepared, launch.rent, tell, retry_of=again)
+                    job_id = await self._starter.rent(
+                        prepared, launch.rent, tell, retry_of=again, over_limit=launch.over_limit
+                    )
                 else:
                     job_id = await self._starter.start(prepared, launch.host, tell, retry_of=again)
+        except OverMonthlyLimit as error:
+            self.post_message(self.BeyondMonth(launch, error))
         except BrightRunError as error:
             self.post_message(self.Refused(error))
         else:
             self.post_message(self.Started(job_id))
+
+    @on(BeyondMonth)
+    def _on_beyond_month(self, message: BeyondMonth) -> None:
+        chosen = partial(self._on_reason, message)
+        self.app.push_screen(OverLimitScreen(message.error.figures), chosen)
+
+    def _on_reason(self, message: BeyondMonth, reason: str | None) -> None:
+        if reason is None:
+            self._set_busy("", clean_line(str(message.error)))
+        else:
+            self._start(replace(message.launch, over_limit=reason))
 
     def _tell_step(self, step: str) -> None:
         self.post_message(self.Stepped(step))
@@ -267,6 +317,4 @@ class LaunchScreen(ConsoleScreen[str | None]):
 
 async def _shape_for_rent(prepared: Prepared) -> FoundShape:
     """Of the base model; fetched where it is not here, since prices hang on it."""
-    spec = prepared.spec
-    model, revision = spec.base_model, spec.base_model_revision
-    return await asyncio.to_thread(model_shape, model, revision, RUNPOD, may_fetch=True)
+    return await asyncio.to_thread(shape_for_rent, prepared.spec)

@@ -19,13 +19,14 @@ from shared.clean_text import clean_line
 from shared.errors import InvalidInput, StoreError
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.datasets import DatasetsScreen
-from tui.screens.launch_screen import LaunchScreen
 from tui.screens.open_preview import open_preview
+from tui.screens.templated_screen import TemplatedScreen
 from tui.services.hosts.choices import host_choices
 from tui.services.path_completion import recent_files
 from tui.services.session import Session
 from tui.views.job_draft import JobDraft
 from tui.views.job_summary import Counted, asked, blockers, file_problems, headline
+from tui.views.rent_draft import RentDraft
 from tui.widgets.findings_list import FindingsList
 from tui.widgets.job_form import JobForm
 from tui.widgets.job_outlook import JobOutlook
@@ -35,7 +36,7 @@ _DEBOUNCE_S = 0.3
 _SUBTITLE = " · nothing is started before a review"
 
 
-class NewJobScreen(LaunchScreen):
+class NewJobScreen(TemplatedScreen):
     """Gives the id of the job that was started, or None."""
 
     HELP = """
@@ -73,6 +74,7 @@ class NewJobScreen(LaunchScreen):
         Binding("f5", "count", "Check again", tooltip="Read the training file again"),
         Binding("ctrl+o", "pick", "Files", tooltip="Take a training file that was checked before"),
         Binding("escape", "back", "Back"),
+        Binding("ctrl+t", "templates", "Templates", tooltip="Begin with a template, or save one"),
         Binding("q", "back", show=False),  # Not the app's: it would ask nothing.
     ]
 
@@ -89,8 +91,12 @@ class NewJobScreen(LaunchScreen):
         files: list[str]
         hosts: list[str]
 
-    def __init__(self, session: Session, draft: JobDraft | None = None) -> None:
+    def __init__(
+        self, session: Session, draft: JobDraft | None = None, rent: RentDraft | None = None
+    ) -> None:
+        """`rent` is what the form of a machine to rent begins with."""
         super().__init__(session)
+        self.rent_draft = rent
         self._first_draft = draft or JobDraft()
         self._form = JobForm(self._first_draft)
         self._counted = Counted(self._first_draft)
@@ -108,6 +114,20 @@ class NewJobScreen(LaunchScreen):
         yield Static(id="headline")
         yield StartBar()
         yield Footer(compact=True)
+
+    @property
+    def draft(self) -> JobDraft:
+        return self._form.draft
+
+    async def take_draft(self, draft: JobDraft) -> None:
+        await self._form.remove()
+        self._form = JobForm(draft)
+        await self.query_one("#body").mount(self._form, before=0)
+        self._look_for_known()
+        self.forget_error()
+        self.action_count()
+        self._draw()
+        self._form.go_to("dataset")
 
     def on_mount(self) -> None:
         self._look_for_known()

@@ -21,12 +21,16 @@ from textual.widgets import Button, Footer, Static
 
 from shared.clean_text import clean_line
 from shared.errors import BrightRunError, InvalidMachineRequest
+from shared.money.month import MonthMoney
 from tui.screens.console_screen import ConsoleScreen
+from tui.services.model_cache.taken import with_taken
 from tui.services.providers.provider import NetworkVolume, Provider
 from tui.services.rent_catalogue import RentCatalogue
 from tui.services.rent_options import TrainingWork
 from tui.services.rent_plan import RentPlan, plan_rent
 from tui.services.session import Session
+from tui.services.spending.rent_month import counted_usd, month_before
+from tui.views.money_lines import month_lines
 from tui.views.rent_choice import RentChoice
 from tui.views.rent_draft import RentDraft
 from tui.views.rent_lines import NOTHING_CHOSEN, estimate_lines
@@ -110,6 +114,7 @@ class RentScreen(ConsoleScreen[Chosen | None]):
         self._choice: RentChoice | None = None
         self._planned_for: RentDraft | None = None
         self._catalogue: RentCatalogue | None = None
+        self._month: MonthMoney | None = None
         self._error = ""
         self._timer: Timer | None = None
 
@@ -159,7 +164,9 @@ class RentScreen(ConsoleScreen[Chosen | None]):
             volumes = await self._catalogue.volumes()
             # It asks for offers, volumes and data centres, and for nothing else.
             catalogue = cast(Provider, self._catalogue)
-            plan = await plan_rent(catalogue, draft.wanted(), self._job)
+            work = await with_taken(self._session.store, self._job)
+            plan = await plan_rent(catalogue, draft.wanted(), work)
+            self._month = await month_before(self._session.store, self._job.spec.job_id)
         except BrightRunError as error:
             self.post_message(self.Failed(error))
         else:
@@ -191,6 +198,10 @@ class RentScreen(ConsoleScreen[Chosen | None]):
 
     def _draw_estimate(self) -> None:
         lines = [] if self._choice is None else estimate_lines(self._choice)
+        if self._choice is not None and self._choice.chosen and self._month is not None:
+            # Where there is room for it, the review is early enough.
+            month = month_lines(self._month, counted_usd(self._choice.chosen_plan))
+            lines += [line for line in month if line.tone]
         grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(ratio=1)

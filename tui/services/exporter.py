@@ -6,17 +6,16 @@ The console never loads torch; the process runs where trainers of this machine r
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.errors import InvalidInput, ProtocolError
+from shared.errors import ProtocolError
+from tui.services.trainer_module import trainer_module
 
-_TRAINER_MODULE, _EXPORT_MODULE = "agent.trainer", "agent.trainer.adapters.export"
+_EXPORT_MODULE = "agent.trainer.adapters.export"
 _NEEDED = ("torch", "transformers", "peft")
 
 
@@ -67,23 +66,7 @@ def export_command(trainer_file: Path) -> list[str]:
     Raises:
         InvalidInput: that names no trainer of ours, or our Python has no training stack.
     """
-    try:
-        named: Any = json.loads(trainer_file.read_bytes())["command"]
-    except FileNotFoundError:
-        if not all(importlib.util.find_spec(name) for name in _NEEDED):
-            raise InvalidInput(
-                "Merging needs the training stack, which is not installed here: "
-                "pip install 'brightrun[trainer]'."
-            ) from None
-        return [sys.executable, "-P", "-m", _EXPORT_MODULE]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{trainer_file}: makes no sense; correct or remove it.") from error
-    if not isinstance(named, list) or not named or named[-1] != _TRAINER_MODULE:
-        raise InvalidInput(
-            f"{trainer_file}: its command does not end in {_TRAINER_MODULE}, so there is no "
-            "telling what would export with that stack."
-        )
-    return [*map(str, named[:-1]), _EXPORT_MODULE]
+    return trainer_module(trainer_file, _EXPORT_MODULE, needs=_NEEDED, what="Merging")
 
 
 def _arguments(options: ExportOptions, agent_root: Path) -> Sequence[str]:

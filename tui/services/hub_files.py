@@ -11,10 +11,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import InvalidBaseModel
-
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
-_TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0
+"""For one answer of the hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +22,6 @@ class HubFile:
 
     path: Path | None
     reason: str = ""
-    is_refused: bool = False
-    """True if the hub itself says no, and would say so to a rented machine too."""
 
 
 def is_hub_id(base_model: str) -> bool:
@@ -48,10 +45,8 @@ def hub_file(
     # Takes 0.2 s to import, and only models of the hub need it.
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    disable_progress_bars()  # Both would be drawn across the console.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    quiet_hub()
     try:
         cached = hf_hub_download(base_model, name, revision=revision, local_files_only=True)
         return HubFile(Path(cached))
@@ -63,19 +58,12 @@ def hub_file(
     return _fetched(base_model, name, revision)
 
 
-def require_hub_model(base_model: str, revision: str | None) -> None:
-    """Ask the hub now for what a rented machine will ask it for on paid time.
+def quiet_hub() -> None:
+    """Keep the hub's client from drawing bars and warnings across the console."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    A hub that does not answer says nothing against the model. Blocks.
-
-    Raises:
-        InvalidBaseModel: it is gated, not there, or has no such revision; says what helps.
-    """
-    if not is_hub_id(base_model):
-        return
-    asked = _fetched(base_model, "config.json", revision)
-    if asked.is_refused:
-        raise InvalidBaseModel(f"{asked.reason}. Nothing was rented.")
+    disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def hub_token() -> str | None:
@@ -98,7 +86,7 @@ def _fetched(base_model: str, name: str, revision: str | None) -> HubFile:
 
     try:
         # The download itself tries for 20 s to reach a hub that is not there.
-        get_hf_file_metadata(hf_hub_url(base_model, name, revision=revision), timeout=_TIMEOUT_S)
+        get_hf_file_metadata(hf_hub_url(base_model, name, revision=revision), timeout=TIMEOUT_S)
         return HubFile(Path(hf_hub_download(base_model, name, revision=revision)))
     except GatedRepoError:
         login = "set HF_TOKEN to the token of an account that has accepted its licence"
@@ -113,8 +101,7 @@ def _fetched(base_model: str, name: str, revision: str | None) -> HubFile:
         return HubFile(None, "HF_HUB_OFFLINE forbids to ask the hub for it")
     except (HTTPError, OSError) as error:
         reason = f"the hub cannot be reached ({_first_line(error)})"
-        return HubFile(None, reason)
-    return HubFile(None, reason, is_refused=True)
+    return HubFile(None, reason)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from shared.errors import BrightRunError
 from shared.job_spec import JobSpec
 from tui.services import jobs
+from tui.services.forecasting import forecast_for_start
 from tui.services.hosts.host import Step, in_silence
 from tui.services.preview import Prepared
 from tui.services.rent_plan import RentPlan
 from tui.services.rent_volumes import make_volume
-from tui.services.rented_jobs import start_rented_job
+from tui.services.rented_jobs import require_month_for, start_rented_job
 from tui.services.session import Session
+from tui.services.spending.rent_month import expected_cost_usd
 
 
 class JobStarter:
@@ -45,6 +47,10 @@ class JobStarter:
             BrightRunError: as `jobs.start_job` does.
         """
         try:
+            foreseen = None
+            if (checked := prepared.checked) is not None:
+                store = self._session.store
+                foreseen = await forecast_for_start(store, checked, prepared.spec, host)
             started = await jobs.start_job(
                 self._session,
                 prepared.path,
@@ -52,6 +58,7 @@ class JobStarter:
                 prepared.report,
                 host=host,
                 retry_of=retry_of,
+                foreseen=foreseen,
                 on_step=on_step,
             )
         except BrightRunError:
@@ -66,6 +73,7 @@ class JobStarter:
         on_step: Step = in_silence,
         *,
         retry_of: str | None = None,
+        over_limit: str = "",
     ) -> str:
         """Write down the job and the machine to rent for it; returns the job's id.
 
@@ -76,6 +84,10 @@ class JobStarter:
         """
         # The volume is named after the job: the same work keeps its id.
         self._left_behind = prepared.spec
+        job_id, expected_usd = prepared.spec.job_id, expected_cost_usd(plan)
+        budget_usd = plan.wanted.budget_usd or 0.0
+        # Before a volume is made: that is paid for whether or not the job is.
+        await require_month_for(self._session, job_id, budget_usd, expected_usd, over_limit)
         volume = None
         if plan.new_volume is not None:
             on_step(f"making the network volume {plan.new_volume.name}")
@@ -88,6 +100,9 @@ class JobStarter:
             prepared.report,
             request,
             retry_of=retry_of,
+            expected_usd=expected_usd,
+            over_limit=over_limit,
+            foreseen=plan.options[0].forecast,
         )
         return job.job_id
 

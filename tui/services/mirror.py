@@ -21,6 +21,7 @@ from shared.store.store import Store
 from shared.store.stored import Applied, StoredJob
 from tui.services.agent_client import AgentClient
 from tui.services.hosts.host import Host, revive
+from tui.services.settled_forecasts import settle_forecast
 
 _WATCH_PATIENCE_S = 3.0
 """How long a lost connection is tried again in silence before the watcher is told."""
@@ -47,6 +48,8 @@ class Sight:
     job: StoredJob
     unreachable: str | None = None
     """Why the agent could not be asked; None if it was."""
+    is_unknown: bool = False
+    """True where the agent answers, and has never heard of the job."""
 
 
 class Mirror:
@@ -81,6 +84,9 @@ class Mirror:
                 async for applied in batches:
                     yield applied
             return
+        async with aclosing(self._watch_queue(job)) as looks:
+            async for job in looks:
+                yield Applied(job, ())
         host = self._host_named(job.host)
         since: datetime | None = None
         pause_s = _REVIVE_PAUSE_S
@@ -104,6 +110,15 @@ class Mirror:
                 else:
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _watch_queue(self, job: StoredJob) -> AsyncGenerator[StoredJob]:
+        """Each change of a job that waits for its turn, up to when its host has it, or its end."""
+        while job.waits_for_turn and not job.status.is_final:
+            known = job
+            await asyncio.sleep(_STORE_POLL_S)
+            job = await self._store.get_job(job.job_id)
+            if job.updated_at != known.updated_at:
+                yield job
 
     async def _watch_store(
         self, job: StoredJob, seen: Cursor
@@ -137,6 +152,8 @@ class Mirror:
         ):
             async for records in batches:
                 applied = await self._store.apply_records(job_id, records)
+                if applied.records and applied.job.status.is_final:
+                    await settle_forecast(self._store, job_id)
                 yield Applied(applied.job, tuple(records))
 
     async def catch_up(self, job: StoredJob) -> Sight:
@@ -145,6 +162,9 @@ class Mirror:
             return Sight(job)
         if job.state.rented:
             return await self._sight_of_rented(job)
+        if job.waits_for_turn:
+            return Sight(await self._store.get_job(job.job_id))
+        is_unknown = False
         try:
             async with asyncio.timeout(_CATCH_UP_TIMEOUT_S):
                 return Sight(await self._pull(job))
@@ -152,9 +172,11 @@ class Mirror:
             reason = f"the agent took more than {_CATCH_UP_TIMEOUT_S:.0f} s"
         except AgentRefused as error:
             reason = f"the agent does not know it ({error})"
+            is_unknown = error.status_code == 404
         except (AgentError, ProtocolError) as error:
             reason = str(error)
-        return Sight(await self._store.get_job(job.job_id), unreachable=reason)
+        job = await self._store.get_job(job.job_id)
+        return Sight(job, unreachable=reason, is_unknown=is_unknown)
 
     async def _sight_of_rented(self, job: StoredJob) -> Sight:
         stored = await self._store.rentals.get(job.job_id)
@@ -172,6 +194,8 @@ class Mirror:
                     job = (await self._store.apply_records(job.job_id, records)).job
                     if job.cursor >= goal:
                         break
+        if job.status.is_final:
+            await settle_forecast(self._store, job.job_id)
         return job
 
 

@@ -6,13 +6,15 @@ configuration, some kilobytes, fetched into it where that is allowed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.errors import InvalidBaseModel
+from shared.job_spec import JobSpec
 from shared.model_shape import BUILT_SHAPES, ModelShape, read_shape
-from tui.services.hosts.names import LOCAL
+from tui.services.hosts.names import LOCAL, RUNPOD
 from tui.services.hub_files import hub_file, is_hub_id
+from tui.services.hub_models import HubModel, require_hub_model
 
 CONFIG = "config.json"
 HOW_TO_GIVE = f"give its {CONFIG} with --config FILE"
@@ -24,6 +26,8 @@ class FoundShape:
 
     shape: ModelShape | None
     reason: str = ""
+    hub: HubModel | None = None
+    """What the hub lists of it, where it was asked: before something is rented."""
 
 
 def model_shape(
@@ -47,3 +51,15 @@ def model_shape(
         return FoundShape(read_shape(Path(base_model) / CONFIG))
     except (InvalidBaseModel, OSError, ValueError) as error:  # Also a name that no path can have.
         return FoundShape(None, str(error).rstrip("."))
+
+
+def shape_for_rent(spec: JobSpec) -> FoundShape:
+    """Of the job's base model, fetched where it is not here, since prices and disks hang on it.
+
+    Raises:
+        InvalidBaseModel: the hub would not give it to a rented machine; nothing was rented.
+    """
+    hub = require_hub_model(spec.base_model, spec.base_model_revision)
+    revision = spec.base_model_revision if hub is None else hub.commit
+    found = model_shape(spec.base_model, revision, RUNPOD, may_fetch=True)
+    return replace(found, hub=hub)

@@ -5,32 +5,23 @@ Arithmetic on what a provider's catalogue said; knows no provider and no network
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from shared.forecast.forecast import Forecast
+from shared.forecast.past import NO_PAST, Past
 from shared.job_spec import JobSpec
 from shared.machine_request import Candidate, Cloud, Stock
 from shared.memory.cards import CARDS, Fit
-from shared.model_shape import ModelShape
-from shared.number_text import size
-from shared.training_time import TimeSpan
-from tui.services.controller.money import LARGEST_RESERVE_SHARE, RESERVE_HOURS
-from tui.services.estimate import JobTime, job_time
+from shared.money.reserve import LARGEST_RESERVE_SHARE, RESERVE_HOURS
+from tui.services.estimate import Volume, forecast_on_offer
 from tui.services.memory_check import Prediction, Room, predict
 from tui.services.model_shapes import FoundShape
 from tui.services.training_plan import TrainingPlan
 
 START_UP_HOURS = 0.25
-"""From a machine's first paid minute to the first step, at least: pulling an image, installing the
-training stack, loading the base model. Assumed, unverified on hardware."""
-
-_GB = 10**9
-_STACK_BYTES = 15 * _GB
-"""The training stack with CUDA takes 9 GB (2026-11); checkpoints and logs come on top."""
-_BYTES_PER_WEIGHT = 2
-"""Base models are published in 16 bits."""
-_DISK_STEP_GB = 10
-LEAST_DISK_GB = 50
+"""The least that is paid for, whatever the forecast says, and all that is certain where it says
+nothing: the controller rents no machine for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +31,10 @@ class TrainingWork:
     spec: JobSpec
     found: FoundShape
     plan: TrainingPlan
+    past: Past = NO_PAST
+    """What earlier jobs took."""
+    taken_bytes: Mapping[str, int] = field(default_factory=dict)
+    """What other base models are known to take of a network volume, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +43,26 @@ class RentOption:
 
     candidate: Candidate
     memory: Prediction
-    time: JobTime
+    forecast: Forecast
 
     @property
     def hours(self) -> tuple[float, float] | None:
-        """Paid hours, least and most, start-up included; None where the time is unknown."""
-        span = self.time.span
-        if span is None:
-            return None
-        return START_UP_HOURS + span.from_s / 3600, START_UP_HOURS + span.to_s / 3600
+        """Paid hours, least and most, of all parts; None where the time is unknown."""
+        hours = self.forecast.hours
+        return None if hours is None else (hours.best, hours.worst)
 
     @property
     def cost_usd(self) -> tuple[float, float] | None:
         """Least and most, without interruptions; None where the time is unknown."""
-        if self.hours is None:
-            return None
-        price = self.candidate.usd_per_hour
-        return self.hours[0] * price, self.hours[1] * price
+        cost = self.forecast.cost_usd
+        return None if cost is None else (cost.best, cost.worst)
 
     @property
     def least_usd(self) -> float:
         """Below that it cannot be done: the shortest time, or the start-up alone."""
-        return self.cost_usd[0] if self.cost_usd else START_UP_HOURS * self.candidate.usd_per_hour
+        machine = self.forecast.machine_usd
+        start_up_usd = START_UP_HOURS * self.candidate.usd_per_hour
+        return start_up_usd if machine is None else max(machine.best, start_up_usd)
 
     @property
     def least_budget_usd(self) -> float:
@@ -109,14 +102,16 @@ def prediction_on(gpu_type: str, work: TrainingWork) -> Prediction:
     return predict(work.spec, work.found, work.plan, room)
 
 
-def options_of(offers: Iterable[Candidate], work: TrainingWork) -> list[RentOption]:
-    """Each offer with what is predicted for the job there."""
+def options_of(
+    offers: Iterable[Candidate], work: TrainingWork, volume: Volume | None = None
+) -> list[RentOption]:
+    """Each offer with what is predicted for the job there, with this network volume."""
     memory: dict[str, Prediction] = {}
     options = []
     for offer in offers:
         if offer.gpu_type not in memory:
             memory[offer.gpu_type] = prediction_on(offer.gpu_type, work)
-        options.append(RentOption(offer, memory[offer.gpu_type], _time_on(offer, work)))
+        options.append(_option(offer, work, memory[offer.gpu_type], volume))
     return options
 
 
@@ -177,40 +172,21 @@ def judge_options(
     return kept, left_out
 
 
-def needed_disk_gb(shape: ModelShape | None) -> int:
-    """Room for the base model as it is published, the training stack and checkpoints."""
-    weights = 0 if shape is None else shape.parameters * _BYTES_PER_WEIGHT
-    needed_gb = (weights + _STACK_BYTES) / _GB
-    steps = -int(-needed_gb // _DISK_STEP_GB)
-    return max(steps * _DISK_STEP_GB, LEAST_DISK_GB)
-
-
 def stock_words(options: Iterable[RentOption]) -> str:
     """`H100_PCIE secure US-KS-2: none; ...`, for when there is nothing."""
     return "; ".join(f"{each.candidate.label}: {each.candidate.stock}" for each in options)
-
-
-def disk_words(shape: ModelShape | None) -> str:
-    """What the figure of `needed_disk_gb` is made of."""
-    if shape is None:
-        return "the base model's size is unknown"
-    return f"the base model alone takes {size(shape.parameters * _BYTES_PER_WEIGHT)}"
 
 
 def _is_roomy(prediction: Prediction) -> bool:
     return prediction.need is not None and prediction.need.fit is Fit.FITS
 
 
-def _time_on(offer: Candidate, work: TrainingWork) -> JobTime:
-    if work.spec.dry_run:  # One step: the start-up is nearly all of it.
-        return JobTime(TimeSpan(0.0, 0.0))
-    return job_time(
-        work.plan,
-        work.spec.hyperparameters.num_epochs,
-        shape=work.found.shape,
-        card=CARDS[offer.gpu_type],
-        num_gpus=work.spec.num_gpus,
-    )
+def _option(
+    offer: Candidate, work: TrainingWork, memory: Prediction, volume: Volume | None
+) -> RentOption:
+    spec, plan, shape = work.spec, work.plan, work.found.shape
+    foreseen = forecast_on_offer(spec, plan, shape, memory, offer, work.past, volume)
+    return RentOption(offer, memory, foreseen)
 
 
 def _by_price(options: Iterable[RentOption]) -> list[str]:

@@ -22,6 +22,8 @@ from shared.errors import (
 )
 from shared.machine_request import (
     DEFAULT_IMAGE,
+    DEFAULT_MOUNT_PATH,
+    DEFAULT_START_SCRIPT,
     AfterInterruptions,
     Candidate,
     Cloud,
@@ -30,6 +32,8 @@ from shared.machine_request import (
 )
 from shared.memory.cards import cards_that_fit
 from shared.number_text import many
+from tui.services.estimate import Volume
+from tui.services.model_cache.room import LEAST_GB, Disk, DiskNeed, disk_need, require_room
 from tui.services.providers.provider import DataCenter, NetworkVolume, Provider
 from tui.services.providers.runpod.gpu_names import RUNPOD_IDS, canonical_gpu_type
 from tui.services.providers.runpod.places import known_data_center, usd_per_month, volume_in
@@ -43,7 +47,6 @@ from tui.services.rent_options import (
     in_fallback_order,
     in_places,
     judge_options,
-    needed_disk_gb,
     options_of,
     stock_words,
 )
@@ -76,6 +79,10 @@ class RentWanted:
     instance_type: InstanceType = "on_demand"
     max_duration_hours: float = 24.0
     image: str = DEFAULT_IMAGE
+    registry: str | None = None
+    """The provider's id of credentials for a private image."""
+    start_script: str = DEFAULT_START_SCRIPT
+    mount_path: str = DEFAULT_MOUNT_PATH
     container_disk_gb: int | None = None
     """None: room for the model, where there is no volume."""
     max_interruptions: int = 3
@@ -113,7 +120,22 @@ class RentPlan:
         given = self.wanted.container_disk_gb
         if given is not None:
             return given
-        return needed_disk_gb(None if self.keeps_results else self.work.found.shape)
+        return LEAST_GB if self.keeps_results else self.disk_need.size_gb
+
+    @property
+    def disk_need(self) -> DiskNeed:
+        """Of the disk that holds the base model, the training stack and what the job writes."""
+        taken = self.work.taken_bytes.get(self.volume.volume_id, 0) if self.volume else 0
+        return disk_need(self.work.spec, self.work.found, taken_bytes=taken)
+
+    @property
+    def disk(self) -> Disk:
+        """Which of the disks that is."""
+        if self.volume is not None:
+            return Disk("volume", self.volume.size_gb, self.volume.name)
+        if self.new_volume is not None:
+            return Disk("new volume", self.new_volume.size_gb, self.new_volume.name)
+        return Disk("container", self.container_disk_gb)
 
     @property
     def volume_usd_per_month(self) -> float | None:
@@ -145,6 +167,9 @@ class RentPlan:
                 network_volume_id=None if kept is None else kept.volume_id,
                 network_volume_usd_per_month=None if kept is None else kept.usd_per_month,
                 image=wanted.image,
+                registry=wanted.registry,
+                start_script=wanted.start_script,
+                mount_path=wanted.mount_path,
                 container_disk_gb=self.container_disk_gb,
                 budget_usd=self.wanted.budget_usd,
                 max_duration_hours=wanted.max_duration_hours,
@@ -179,7 +204,8 @@ async def plan_rent(provider: Provider, wanted: RentWanted, work: TrainingWork) 
     """Ask what is to be had now, and put it in order. Rents nothing.
 
     Raises:
-        InvalidMachineRequest: something was asked for that there is not; says what there is.
+        InvalidMachineRequest: something was asked for that there is not, or a disk is too small;
+            says what there is, or what would do.
         TooLittleMemory: the job fits into none of the GPUs.
         OverBudget: the budget does not pay for the cheapest of them.
         ProviderError: see `shared.errors`.
@@ -202,7 +228,7 @@ async def plan_rent(provider: Provider, wanted: RentWanted, work: TrainingWork) 
         )
     order = gpu_types if wanted.gpu_types else ()
     options, left_out = judge_options(
-        in_fallback_order(options_of(offers, work), order),
+        in_fallback_order(options_of(offers, work, _storage(volume)), order),
         wanted.budget_usd,
         ignore_memory=wanted.ignore_memory,
     )
@@ -212,8 +238,15 @@ async def plan_rent(provider: Provider, wanted: RentWanted, work: TrainingWork) 
     if volume is None and wanted.volume:
         new_volume = await _new_volume(provider, wanted, work, options)
         place = new_volume.data_center
-        options = [each for each in options if each.candidate.data_center == place]
-    return RentPlan(wanted, work, tuple(options), tuple(left_out), volume, new_volume)
+        there = [each.candidate for each in options if each.candidate.data_center == place]
+        options = options_of(there, work, Volume(None, new_volume.usd_per_month))
+    plan = RentPlan(wanted, work, tuple(options), tuple(left_out), volume, new_volume)
+    require_room(plan.disk_need, plan.disk)
+    return plan
+
+
+def _storage(volume: NetworkVolume | None) -> Volume | None:
+    return None if volume is None else Volume(volume.volume_id, volume.usd_per_month)
 
 
 def _gpu_types(wanted: RentWanted, work: TrainingWork) -> list[str]:
@@ -302,7 +335,7 @@ async def _new_volume(
             f"{', '.join(sorted({each or 'anywhere' for each in places}))}. Name other places, or "
             f"go without a volume. {LOSS_RULE}"
         )
-    size_gb = new_size_gb(wanted.volume or "") or needed_disk_gb(work.found.shape)
+    size_gb = new_size_gb(wanted.volume or "") or disk_need(work.spec, work.found).size_gb
     name = f"brightrun-{work.spec.job_id}"
     return NewVolume(name, size_gb, place, usd_per_month(size_gb))
 
@@ -327,7 +360,7 @@ def _refuse(wanted: RentWanted, left_out: Sequence[LeftOut]) -> None:
         )
     cheapest = min(dear, key=lambda option: option.least_budget_usd)
     candidate = cheapest.candidate
-    hours = cheapest.hours[0] if cheapest.hours else START_UP_HOURS
+    hours = max(cheapest.hours[0] if cheapest.hours else 0.0, START_UP_HOURS)
     told = "" if cheapest.hours else " for the start alone (how long it trains is not known)"
     raise OverBudget(
         f"The budget of ${wanted.budget_usd:,.2f} is too small; nothing was rented. The cheapest "

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.errors import StoreError
+from shared.money.projection import Outlook
 from shared.rental import Lease, LedgerEntry, Machine, Rental, RentalPhase
 from shared.store.rentals import StoredRental
 from shared.store.store import Store
+from tui.services.spending.outlook import outlook_of
 
 _POLL_S = 1.0
 """Two queries of about a millisecond each where nothing is rented (measured 2026-11)."""
@@ -31,6 +33,8 @@ class RentalSight:
     """All that were asked for, oldest first."""
     fresh: tuple[LedgerEntry, ...] = ()
     """Lines of the ledger since the last sight; all of them in the first one."""
+    outlook: Outlook | None = None
+    """What was forecast for it; None where nothing was."""
 
     @property
     def job_id(self) -> str:
@@ -56,6 +60,7 @@ class RentalWatch:
     def __init__(
         self, store: Store, listener: Callable[[RentalSight], None], *, poll_s: float = _POLL_S
     ) -> None:
+        self._store = store
         self._rentals = store.rentals
         self._tell = listener
         self._poll_s = poll_s
@@ -112,7 +117,9 @@ class RentalWatch:
         if fresh:
             self._seqs[job_id] = fresh[-1].seq
         known = self._known.get(job_id)
-        sight = RentalSight(stored, machines, fresh)
+        outlook = None if known is None else known.outlook
+        outlook = outlook or await outlook_of(self._store, job_id)
+        sight = RentalSight(stored, machines, fresh, outlook)
         self._known[job_id] = sight
         if known is None or fresh or (known.stored, known.machines) != (stored, machines):
             self._tell(sight)

@@ -28,10 +28,12 @@ async def resume_job(
     changes: Mapping[str, Any],
     on_step: Step = in_silence,
     budget_usd: float | None = None,
+    over_limit: str = "",
 ) -> StoredJob:
     """Start a job like `job`, `changes` apart, at its newest checkpoint and on the same host.
 
-    A rented one goes on on the same network volume; `budget_usd` is as for `jobs.retry_job`.
+    A rented one goes on on the same network volume; `budget_usd` and `over_limit` are as for
+    `jobs.retry_job`.
 
     Raises:
         InvalidInput: it has not ended, has completed, or has no checkpoint; or a change makes it
@@ -47,7 +49,7 @@ async def resume_job(
         )
     _require_same_run(job, changed_spec(job.spec, changes))
     changes = {**changes, "resume_from": reference}
-    return await jobs.retry_job(session, job, on_step, changes, budget_usd)
+    return await jobs.retry_job(session, job, on_step, changes, budget_usd, over_limit)
 
 
 async def newest_checkpoint(store: Store, job: StoredJob) -> CheckpointReference | None:

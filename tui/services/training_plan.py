@@ -33,6 +33,8 @@ class TrainingPlan:
     """Of the rows that are trained: the least that has to fit into memory together."""
     largest_step_tokens: int = 0
     """Of the optimizer step with most tokens: no micro-batch has more."""
+    held_out_tokens: int = 0
+    """Of all rows that are evaluated, folded."""
 
 
 @dataclass
@@ -100,4 +102,5 @@ def plan_training(outline: Outline, hyperparameters: Hyperparameters) -> Trainin
         largest_step_tokens=max(
             (sum(row_tokens[row] for row in step.examples) for step in steps), default=0
         ),
+        held_out_tokens=sum(tokens for index, tokens, _ in rows if index in held_out),
     )

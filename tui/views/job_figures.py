@@ -13,6 +13,8 @@ from shared.store.stored import StoredJob
 from tui.services.hosts.names import LOCAL, shown_host
 from tui.services.rental_watch import RentalSight
 from tui.views.job_history import JobHistory
+from tui.views.model_progress_lines import model_progress_pairs
+from tui.views.money_lines import money_of_sight
 
 Pairs = list[tuple[str, str]]
 
@@ -29,6 +31,7 @@ def figures(
     """What is measured now, most wanted first; `rented` is how its rented machine stands."""
     state = job.state
     return [
+        *model_progress_pairs(state),
         ("loss", loss(state.loss)),
         ("first loss", loss(state.first_loss)),
         ("held out", loss(state.eval_loss)),
@@ -41,11 +44,11 @@ def figures(
         ("memory", "–" if memory_bytes is None else size(memory_bytes)),
         ("checkpoint", _checkpoint(state)),
         *([] if job.host == LOCAL else [("host", shown_host(job.host))]),
-        *_cost(rented, now or job.updated_at),
+        *_cost(job, rented, now or job.updated_at),
     ]
 
 
-def _cost(rented: RentalSight | None, now: datetime) -> Pairs:
+def _cost(job: StoredJob, rented: RentalSight | None, now: datetime) -> Pairs:
     if rented is None:
         return [("cost", "no rent")]
     pairs = [
@@ -53,6 +56,9 @@ def _cost(rented: RentalSight | None, now: datetime) -> Pairs:
         ("budget", usd(rented.stored.request.budget_usd)),
         ("$/h", usd(rented.usd_per_hour) if rented.usd_per_hour else "–"),
     ]
+    projected = money_of_sight(rented, job.state, now).projected
+    if projected is not None:
+        pairs.append(("in all", f"~{usd(projected.expected)}"))
     lost = rented.rental.interruptions
     return [*pairs, ("interruptions", str(lost))] if lost else pairs
 

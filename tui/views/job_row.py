@@ -91,8 +91,17 @@ class JobRow:
         return max(((self.ended_at or now) - self.started_at).total_seconds(), 0.0)
 
 
-def row_of(job: StoredJob, *, is_unreachable: bool, rented: RentalSight | None = None) -> JobRow:
-    """The row of a job as it is known now; `rented` is how its rented machine stands."""
+def row_of(
+    job: StoredJob,
+    *,
+    is_unreachable: bool,
+    rented: RentalSight | None = None,
+    queued: str = "",
+) -> JobRow:
+    """The row of a job as it is known now.
+
+    `rented` is how its rented machine stands; `queued` is its place in the line, in words.
+    """
     spec, state = job.spec, job.state
     now = datetime.now(UTC)
     standing = None if rented is None else rental_status(rented, now)
@@ -105,7 +114,7 @@ def row_of(job: StoredJob, *, is_unreachable: bool, rented: RentalSight | None =
         name=clean_line(spec.name),
         status=state.status,
         host=shown_host(job.host),
-        activity=_activity(job, standing, is_unreachable),
+        activity=queued or _activity(job, standing, is_unreachable),
         is_unreachable=is_unreachable,
         step=state.step,
         total_steps=state.total_steps,

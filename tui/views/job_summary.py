@@ -12,6 +12,8 @@ from shared.agent_protocol import MachineFacts
 from shared.clean_text import clean_line
 from shared.dataset.findings import Severity
 from shared.dataset.report import DatasetReport
+from shared.forecast.forecast import Forecast
+from shared.forecast.past import NO_PAST, Past
 from shared.hyperparameters import Hyperparameters
 from shared.number_text import duration, many
 from tui.services.hosts.names import LOCAL, RUNPOD, SSH_PREFIX
@@ -22,8 +24,14 @@ from tui.services.speed import ObservedSpeed, Speed
 from tui.services.training_plan import TrainingPlan
 from tui.views.dataset_report import saved_by_folding
 from tui.views.finding_lines import checks_in_words
+from tui.views.forecast_lines import in_one_line
 from tui.views.job_draft import JobDraft
-from tui.views.job_memory import is_memory_short, memory_of_draft, memory_text
+from tui.views.job_memory import (
+    forecast_of_draft,
+    is_memory_short,
+    memory_of_draft,
+    memory_text,
+)
 
 Tone = Literal["", "dim", "changed", "warning", "error"]
 
@@ -53,6 +61,8 @@ class Counted:
     """Of the base model; None where nobody has looked."""
     facts: MachineFacts | None = None
     """What the host told of itself last; None where it never did."""
+    past: Past = NO_PAST
+    """What earlier jobs took."""
 
     def is_of(self, draft: JobDraft) -> bool:
         """False where another look is needed: what was counted belongs to another draft."""
@@ -71,6 +81,11 @@ class Counted:
         """Predicted anew from what is typed by now."""
         return memory_of_draft(self.draft, self.preview, self.shape, self.facts)
 
+    @property
+    def forecast(self) -> Forecast | None:
+        """Of all its parts, from what is typed by now; None for a machine that is chosen later."""
+        return forecast_of_draft(self.draft, self.preview, self.shape, self.facts, self.past)
+
 
 def asked(draft: JobDraft) -> Wanted:
     """All that counting depends on: two drafts that ask the same have the same counts."""
@@ -85,13 +100,13 @@ def asked(draft: JobDraft) -> Wanted:
     )
 
 
+_RENTED_TIME = "forecast for each GPU before the review"
 _RENTED_MEMORY = Line("memory", "predicted for each GPU before the review")
 
 
 def summary_lines(counted: Counted) -> list[Line]:
     """What the job would train, as far as it is known by now; always the same names."""
     draft, report, plan = counted.draft, counted.report, counted.plan
-    time = estimate(plan, _num_epochs(draft), draft.dry_run, counted.speed)
     return [
         _dataset_line(counted),
         Line("conversations", conversations_text(report, plan), _known(report)),
@@ -100,11 +115,21 @@ def summary_lines(counted: Counted) -> list[Line]:
         Line("tokens", tokens_text(report, plan), _known(report)),
         _longest_line(draft, report),
         Line("steps", _steps(draft, plan), _known(plan)),
-        Line("time", time, _known(plan)),
+        Line("time", time_text(counted), _known(plan)),
         _RENTED_MEMORY if draft.host_name == RUNPOD else memory_line(counted.memory),
         Line("cost", cost_text(draft.host_name)),
         _checks_line(report),
     ]
+
+
+def time_text(counted: Counted) -> str:
+    """How long it would take in all, as far as that is known by now."""
+    draft, foreseen = counted.draft, counted.forecast
+    if foreseen is not None:
+        return in_one_line(foreseen)
+    if draft.host_name == RUNPOD and counted.plan is not None and not draft.dry_run:
+        return _RENTED_TIME
+    return estimate(counted.plan, _num_epochs(draft), draft.dry_run, counted.speed)
 
 
 def blockers(draft: JobDraft, preview: Preview | None) -> list[str]:

@@ -11,6 +11,7 @@ from shared.machine_request import MachineRequest
 from shared.number_text import clock, date_and_clock, duration, many, usd
 from shared.rental import Machine, MachineState
 from tui.services.rental_watch import RentalSight
+from tui.views.image_lines import image_words
 from tui.views.rental_status import is_alarming
 
 Pairs = list[tuple[str, str]]
@@ -79,7 +80,7 @@ def agreed_pairs(request: MachineRequest) -> Pairs:
         ("network volume", f"{volume}{per_month}" if volume else NO_VOLUME),
         ("interruptions", interruption_rule(request)),
         ("no stock", f"waits {request.wait_for_stock_hours:g} h, then gives up"),
-        ("image", request.image),
+        ("image", image_words(request)),
         ("disk", f"{request.container_disk_gb} GB, gone with the machine"),
     ]
     return [(name, clean_line(value)) for name, value in pairs]

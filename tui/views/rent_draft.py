@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from shared.errors import InvalidMachineRequest
 from shared.machine_request import AfterInterruptions, Cloud
@@ -33,6 +34,8 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 }
 """For each field what it is for, and what is allowed."""
 
+_CARRIED = ("image", "registry", "start_script", "mount_path", "container_disk_gb")
+
 
 @dataclass(frozen=True)
 class RentDraft:
@@ -50,6 +53,34 @@ class RentDraft:
     max_interruptions: str = "3"
     after: str = AfterInterruptions.ASK.value
     wait_hours: str = "1"
+    carried: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `RentWanted` that have no place on the form: image, disk ..."""
+
+    @classmethod
+    def of_wanted(cls, wanted: RentWanted) -> Self:
+        """The form that asks for the same machine."""
+        volume, _, size_gb = (wanted.volume or NO_VOLUME).partition(":")
+        is_new = volume == NEW_VOLUME
+        clouds = {frozenset(clouds): name for name, clouds in CLOUDS.items()}
+        usual = RentWanted()
+        return cls(
+            budget_usd="" if wanted.budget_usd is None else f"{wanted.budget_usd:g}",
+            gpus=", ".join(wanted.gpu_types),
+            gpu_count="" if wanted.gpu_count is None else str(wanted.gpu_count),
+            cloud=clouds[frozenset(wanted.clouds)],
+            data_centers=", ".join(wanted.data_centers),
+            volume=volume if is_new else wanted.volume or NO_VOLUME,
+            volume_gb=size_gb if is_new else "",
+            max_hours=f"{wanted.max_duration_hours:g}",
+            max_interruptions=str(wanted.max_interruptions),
+            after=wanted.after_interruptions.value,
+            wait_hours=f"{wanted.wait_for_stock_hours:g}",
+            carried={
+                name: getattr(wanted, name)
+                for name in _CARRIED
+                if getattr(wanted, name) != getattr(usual, name)
+            },
+        )
 
     def problems(self) -> dict[str, str]:
         """For each field that is wrong, a sentence that says what it must be."""
@@ -78,6 +109,7 @@ class RentDraft:
             max_interruptions=int(self.max_interruptions),
             after_interruptions=AfterInterruptions(self.after),
             wait_for_stock_hours=float(self.wait_hours),
+            **self.carried,
         )
 
     @property
@@ -92,7 +124,7 @@ class RentDraft:
         return f"new:{size_gb}" if self.volume == NEW_VOLUME and size_gb else self.volume
 
 
-assert set(FIELDS) == {field.name for field in fields(RentDraft)}
+assert {*FIELDS, "carried"} == {each.name for each in fields(RentDraft)}
 
 
 def _words(typed: str) -> list[str]:

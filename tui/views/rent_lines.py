@@ -5,7 +5,13 @@ from __future__ import annotations
 from tui.services.rent_plan import RentPlan
 from tui.views.job_summary import Line
 from tui.views.rent_choice import RentChoice
-from tui.views.rent_review import candidate_row, rent_pairs, volume_words, warnings_of
+from tui.views.rent_review import (
+    candidate_row,
+    forecast_pairs,
+    rent_pairs,
+    volume_words,
+    warnings_of,
+)
 
 NOTHING_CHOSEN = "every machine is switched off: space switches one on."
 ESTIMATE = ("expected hours", "expected cost", "network volume")
@@ -22,6 +28,8 @@ def estimate_lines(choice: RentChoice) -> list[Line]:
         Line("tried first", f"{first.gpu} {first.cloud} {first.where}, ${first.usd_per_hour}/h"),
         *(Line(name, value) for name, value in pairs.items()),
         *(Line("note", warning, "warning") for warning in warnings_of(plan)),
+        # Last: what has to be known must not be scrolled to.
+        *(Line(name, value, "dim") for name, value in forecast_pairs(plan.options[0])),
     ]
     return [line for line in lines if line.value]
 

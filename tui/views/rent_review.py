@@ -8,11 +8,12 @@ from shared.clean_text import clean_line
 from shared.machine_request import AfterInterruptions
 from shared.memory.cards import Fit
 from shared.number_text import many, size
-from tui.services.rent_options import RentOption, disk_words, needed_disk_gb, stock_words
+from tui.services.estimate import WARN_ABOVE_HOURS, WARN_ABOVE_USD
+from tui.services.rent_options import RentOption, stock_words
 from tui.services.rent_plan import LOSS_RULE, RentPlan
+from tui.views.forecast_lines import breakdown, usd_words
+from tui.views.image_lines import image_words
 
-WARN_ABOVE_USD = 100.0
-WARN_ABOVE_HOURS = 24.0
 CANDIDATE_HEADERS = ["#", "GPU", "CLOUD", "WHERE", "$/H", "STOCK", "MEMORY", "HOURS", "COST"]
 _UNKNOWN = "–"
 _AFTER = {
@@ -67,17 +68,23 @@ def rent_pairs(plan: RentPlan) -> list[tuple[str, str]]:
     pairs = [
         ("expected hours", _hours_words(first)),
         ("expected cost", _cost_words(first)),
+        *forecast_pairs(first),
         ("budget", _budget_words(plan)),
         ("longest", f"{wanted.max_duration_hours:g} h from the first machine's start"),
         ("interruptions", _interruption_words(plan)),
         ("no stock", _wait_words(plan)),
         ("network volume", volume_words(plan)),
         ("machine's disk", f"{plan.container_disk_gb} GB, gone with the machine"),
-        ("image", clean_line(wanted.image)),
+        ("image", image_words(wanted)),
     ]
     if len({option.candidate.gpu_type for option in plan.options}) > 1:
         pairs.insert(0, ("figures", f"of {first.candidate.gpu_type}, which is tried first"))
     return pairs
+
+
+def forecast_pairs(option: RentOption) -> list[tuple[str, str]]:
+    """What the hours are made of, and where the figures come from."""
+    return breakdown(option.forecast)
 
 
 def volume_words(plan: RentPlan) -> str:
@@ -120,16 +127,19 @@ def _span(span: tuple[float, float] | None, spec: str, unit: str = "") -> str:
 
 
 def _hours_words(option: RentOption) -> str:
-    if option.hours is None:
+    hours = option.forecast.hours
+    if hours is None:
         return "unknown until the first steps"
-    return f"{_span(option.hours, '.1f')}, an estimate, start-up included"
+    return f"{hours.expected:.1f} ({hours.best:.1f} to {hours.worst:.1f}), a forecast of all parts"
 
 
 def _cost_words(option: RentOption) -> str:
     price = f"${option.candidate.usd_per_hour:,.2f}/h"
-    if option.cost_usd is None:
+    cost = option.forecast.cost_usd
+    if cost is None:
         return f"unknown, at {price}"
-    return f"{_span(option.cost_usd, ',.2f', '$')} at {price}, without interruptions"
+    storage = "" if option.forecast.storage_usd is None else ", the volume's share included"
+    return f"{usd_words(cost)} at {price}, without interruptions{storage}"
 
 
 def _budget_words(plan: RentPlan) -> str:
@@ -192,16 +202,12 @@ def _fit(plan: RentPlan) -> list[str]:
 
 
 def _disk(plan: RentPlan) -> str:
-    shape = plan.work.found.shape
-    needed_gb = needed_disk_gb(shape)
-    volume = plan.new_volume or plan.volume
-    disk_gb, place = plan.container_disk_gb, "machine's disk"
-    if volume is not None:
-        disk_gb, place = volume.size_gb, "network volume"
-    if disk_gb >= needed_gb:
+    """A disk that may be too small; one that is too small for certain is refused before."""
+    need, disk = plan.disk_need, plan.disk
+    if disk.size_gb >= need.size_gb:
         return ""
-    why = disk_words(shape)
-    return f"The {place} has {disk_gb} GB; about {needed_gb} GB will be needed ({why})."
+    place = "machine's disk" if disk.kind == "container" else "network volume"
+    return f"The {place} has {disk.size_gb} GB; {need.size_gb} GB are advised ({need.in_words})."
 
 
 def _sold_out(plan: RentPlan) -> str:

@@ -38,6 +38,8 @@ def answers_to(sight: RentalSight) -> list[Answer]:
 
 def typed_answer(sight: RentalSight) -> str:
     """What has to be typed, such as a fingerprint; "" where the answers are to be chosen from."""
+    if sight.rental.over_limit:
+        return f"{GO_ON}: REASON"
     return "SHA256:..." if sight.rental.phase is RentalPhase.CONNECTING else ""
 
 
@@ -49,6 +51,8 @@ def question_detail(sight: RentalSight, now: datetime) -> str:
 
 def how_to_answer(sight: RentalSight) -> str:
     """`Answer with `brightrun answer JOB "go on"`, or "stop"`, for whoever has no screen."""
-    choices = [typed_answer(sight), *(f'"{answer.text}"' for answer in answers_to(sight))]
+    typed = typed_answer(sight)
+    quoted = f'"{typed}"' if " " in typed else typed
+    choices = [quoted, *(f'"{answer.text}"' for answer in answers_to(sight))]
     first, *others = [choice for choice in choices if choice]
     return f"Answer with `brightrun answer {sight.job_id} {first}`, or {' or '.join(others)}."

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from shared.clean_text import clean_line
 from shared.number_text import date_and_clock, duration, many
 from shared.rental import PHASES, Lease, Machine, RentalPhase
-from tui.views.rental_status import OWNERS, countdown, deadline, interruptions, money
+from tui.views.money_lines import money_of_sight, money_pairs
+from tui.views.rental_status import OWNERS, countdown, deadline, interruptions
 
 NOBODY_ACTS = (
     "Nobody controls it now: the console (`brightrun`) or `brightrun serve` goes on with it, "
@@ -17,11 +18,15 @@ NOBODY_ACTS = (
 )
 
 if TYPE_CHECKING:
+    from shared.job_state import JobState
     from tui.services.rental_watch import RentalSight
 
 
-def rental_pairs(sight: RentalSight, lease: Lease | None, now: datetime) -> list[tuple[str, str]]:
+def rental_pairs(
+    sight: RentalSight, lease: Lease | None, now: datetime, state: JobState
+) -> list[tuple[str, str]]:
     """How the job stands with its machines; names without a value are left out."""
+    money = money_of_sight(sight, state, now)
     rental, row = sight.rental, PHASES[sight.rental.phase]
     left = countdown(deadline(sight), now)
     phase = f"{rental.phase} since {date_and_clock(rental.since)}"
@@ -32,7 +37,7 @@ def rental_pairs(sight: RentalSight, lease: Lease | None, now: datetime) -> list
         ("reason", rental.reason),
         ("question", rental.question),
         ("answer", sight.stored.answer),
-        ("money", money(sight, now)),
+        *money_pairs(money),
         ("interruptions", interruptions(sight)),
         ("not to be had", "; ".join(rental.failures)),
         ("results", rental.results),

@@ -19,6 +19,7 @@ from tui.services.mirror import Unreachable
 from tui.services.rental_watch import RentalSight
 from tui.views.job_figures import time_left
 from tui.views.job_row import STATUS_STYLES, status_words
+from tui.views.money_lines import money_of_sight, money_words
 from tui.views.rental_status import RentalStatus, rental_status
 from tui.views.suggestion_lines import changes_in_words
 
@@ -54,7 +55,7 @@ class JobHeader(Static):
             _title(job, width, standing),
             _progress(job, width, now),
             _stages(stages, width),
-            *_rent(job, standing),
+            *_rent(job, standing, "" if rented is None else _money(job, rented, now)),
             *_trouble(job, unreachable),
             *_suggested(job, suggestions),
         ]
@@ -125,12 +126,16 @@ def _stages(stages: Sequence[StageTime], width: int) -> Text:
     return line
 
 
-def _rent(job: StoredJob, standing: RentalStatus | None) -> list[Text]:
+def _money(job: StoredJob, rented: RentalSight, now: datetime) -> str:
+    return money_words(money_of_sight(rented, job.state, now))
+
+
+def _rent(job: StoredJob, standing: RentalStatus | None, money: str) -> list[Text]:
     """Whose turn it is and until when, what it costs; then why, and what is asked."""
     if standing is None:
         return []
     turn = [] if job.status.is_final else [standing.owner, standing.countdown]
-    words = "  ·  ".join(filter(None, [*turn, standing.money]))
+    words = "  ·  ".join(filter(None, [*turn, money]))
     reason = "" if job.status.is_final else standing.reason
     lines = [Text(words), *([Text(reason, style="dim")] if reason else [])]
     if standing.question:

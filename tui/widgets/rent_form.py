@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -84,7 +85,8 @@ class RentForm(Vertical):
         row = message.control.parent
         if not isinstance(row, SettingRow):
             return
-        draft = replace(self.draft, **{row.field: str(message.value)})
+        changed: dict[str, Any] = {row.field: str(message.value)}
+        draft = replace(self.draft, **changed)
         if draft != self.draft:
             self.draft = draft
             self._mark()

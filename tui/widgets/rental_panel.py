@@ -11,8 +11,10 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from shared.job_state import JobState
 from tui.services.rental_watch import RentalSight
 from tui.views.machine_lines import MachineLine, agreed_pairs, machine_lines
+from tui.views.money_lines import money_of_sight, money_pairs
 
 _WIDE = 100
 
@@ -34,11 +36,12 @@ class RentalPanel(VerticalScroll):
         yield Static("Nothing has been rented yet.", id="job-machines", markup=False)
         yield Static(id="agreed", markup=False)
 
-    def show(self, sight: RentalSight, now: datetime) -> None:
-        """The machines as they are at `now`."""
+    def show(self, sight: RentalSight, state: JobState, now: datetime) -> None:
+        """The machines and the money as they are at `now`."""
         lines = machine_lines(sight.machines, now)
         width = self.content_region.width
-        shown = (tuple(lines), sight.stored.request, width)
+        money = money_pairs(money_of_sight(sight, state, now))
+        shown = (tuple(lines), tuple(money), sight.stored.request, width)
         if shown == self._shown:
             return
         self._shown = shown
@@ -48,9 +51,13 @@ class RentalPanel(VerticalScroll):
         agreed = Table.grid(padding=(0, 2))
         agreed.add_column(style="dim", no_wrap=True)
         agreed.add_column(ratio=1)
-        for name, value in agreed_pairs(sight.stored.request):
+        for name, value in [*filter(_has_value, money), *agreed_pairs(sight.stored.request)]:
             agreed.add_row(Text(name), Text(value))
         self.query_exactly_one("#agreed", Static).update(agreed)
+
+
+def _has_value(pair: tuple[str, str]) -> bool:
+    return bool(pair[1])
 
 
 def _table(lines: Sequence[MachineLine], *, is_wide: bool) -> Table:

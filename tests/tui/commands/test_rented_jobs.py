@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from shared.errors import AdapterRejected, InvalidInput
-from shared.events import AdapterSaved, CheckpointCommitted, utc_now
+from shared.events import AdapterSaved, CheckpointCommitted, GpuReading, GpuSample, utc_now
 from shared.lifecycle import Activity, JobStatus
 from shared.manifest import commit, manifest_sha256
 from shared.rental import MachineState, RentalPhase, Wish
 from shared.store.store import Store
-from tests.shared.store.journal import job_spec, journal, started
+from tests.shared.store.journal import job_spec, journal, stage, started
 from tests.tui import rented
 from tui.commands.answer import answer_job
 from tui.commands.cancel import cancel_job
@@ -121,7 +121,8 @@ async def test_show_tells_phase_turn_deadline_reason_machines_and_money(
         "controller       serve on box (pid 7) controls it.",
         "reason           no stock",
         "question         3 machines are lost. Another?",
-        "money            $4.78 of $20.00",
+        "cost so far      $4.78 of $20.00",
+        "GPU hours        2.00",
         "interruptions    1 of 3 interruptions",
         "volume           vol-1",
         "at the provider  nothing is paid for",
@@ -132,6 +133,28 @@ async def test_show_tells_phase_turn_deadline_reason_machines_and_money(
         assert part in out
     assert "\x1b" not in out and "\x07" not in out
     assert "host             runpod\n" in out
+
+
+async def test_show_tells_what_the_gpus_do_and_what_they_cost_idle(
+    store: Store, job: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = utc_now() - timedelta(minutes=6)
+    await store.rentals.intend(rented.machine(created_at=begin, rented_at=begin))
+    idle = GpuSample(gpus=(GpuReading(index=0, utilisation_percent=0, temperature_c=40),))
+    training = stage(JobStatus.TRAINING, Activity.TRAINING)
+    records = journal(started(), training, *[idle] * 6, job_id=job)
+    times = [begin + timedelta(minutes=place) for place in range(1, len(records) + 1)]
+    recent = [
+        record.model_copy(update={"time": time - timedelta(minutes=2)})
+        for record, time in zip(records, times, strict=True)
+    ]
+    await store.apply_records(job, recent)
+
+    assert await show_job(job, as_json=False) == 0
+
+    out = capsys.readouterr().out
+    assert "GPU 0            0 %, 40 C\n" in out
+    assert "idle             GPU idle for 5 min while training, paid $2.39/h\n" in out
 
 
 async def test_show_as_json_has_the_whole_rental(

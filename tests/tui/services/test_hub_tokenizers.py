@@ -187,38 +187,6 @@ def test_the_shape_of_a_model_comes_from_its_configuration_there(
     assert fetched == {"config.json"}
 
 
-REQUIRE = """
-import sys
-from shared.errors import InvalidBaseModel
-from tui.services.hub_files import require_hub_model
-try:
-    require_hub_model(sys.argv[1], None)
-except InvalidBaseModel as error:
-    print(error)
-"""
-
-
-@pytest.mark.parametrize(
-    ("model", "told"),
-    [
-        ("org/model", ""),
-        ("org/gated", "org/gated is gated: set HF_TOKEN"),
-        ("org/missing", "the hub has no org/missing"),
-        ("tiny", ""),
-    ],
-)
-def test_before_a_machine_is_rented_the_hub_is_asked_for_the_model(
-    hub: ThreadingHTTPServer, tmp_path: Path, model: str, told: str
-) -> None:
-    finished = run("-c", REQUIRE, model, home=tmp_path, HF_ENDPOINT=endpoint(hub))
-    assert finished.stdout.startswith(told) and bool(finished.stdout) == bool(told)
-
-
-def test_a_hub_that_does_not_answer_says_nothing_against_a_model(tmp_path: Path) -> None:
-    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    assert run("-c", REQUIRE, "org/model", home=tmp_path, **nobody).stdout == ""
-
-
 def test_a_name_that_is_half_typed_is_no_error(tmp_path: Path) -> None:
     for name in ("meta-llama/Meta-", "org/model.git"):
         found = look(name, False, True, home=tmp_path)

@@ -7,10 +7,12 @@ import pytest
 
 from shared.agent_protocol import Health
 from shared.errors import AgentRefused, AgentUnreachable
+from shared.forecast.arithmetic import forecast
 from shared.lifecycle import JobStatus
 from shared.store.store import Store
 from shared.store.stored import Applied
-from tests.shared.store.journal import completed_job, job_spec
+from tests.shared.forecast.foreseen import host, work
+from tests.shared.store.journal import BEGIN, completed_job, job_spec
 from tests.tui.fake_agent import FakeAgent
 from tui.services.hosts.host import Step, in_silence
 from tui.services.hosts.local import LocalHost
@@ -54,6 +56,25 @@ async def test_watching_copies_everything_into_the_store_and_ends_with_the_job(
     assert seen == agent.records
     assert await store.events("job-one") == agent.records
     assert (await store.get_job("job-one")).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("by_watching", [True, False])
+async def test_what_a_job_took_is_put_beside_its_forecast_as_soon_as_it_has_ended(
+    agent: FakeAgent, store: Store, by_watching: bool
+) -> None:
+    agent.records = completed_job(steps=4)
+    job, _ = await store.add_job(job_spec(), "local")
+    await store.forecasts.put("job-one", forecast(work(), host()), BEGIN)
+    mirror = Mirror(store, lambda _: LocalHost(agent.root))
+    async with agent.running():
+        if by_watching:
+            assert [sight async for sight in mirror.watch("job-one")]
+        else:
+            await mirror.catch_up(job)
+
+    found = await store.forecasts.get("job-one")
+    assert found is not None and found.actual is not None
+    assert found.actual.tokens_per_s == 200
 
 
 async def test_watching_begins_at_the_stores_cursor(agent: FakeAgent, store: Store) -> None:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from shared.forecast.arithmetic import forecast
+from shared.forecast.forecast import PartName
+from shared.forecast.past import Past
 from shared.machine_request import Candidate, Cloud, MachineRequest, Stock
-from tests.shared.llama_70b import LLAMA_70B
+from tests.shared.forecast.foreseen import host
 from tests.tui.services.rental_work import offer, work
 from tui.services.controller.money import affords, reserve_usd
+from tui.services.estimate import Volume
 from tui.services.model_shapes import FoundShape
 from tui.services.rent_options import (
     START_UP_HOURS,
@@ -14,7 +20,6 @@ from tui.services.rent_options import (
     gpu_types_that_fit,
     in_fallback_order,
     judge_options,
-    needed_disk_gb,
     options_of,
 )
 
@@ -93,18 +98,40 @@ def test_a_gpu_that_is_too_small_is_left_out_unless_the_user_insists() -> None:
     assert judge_options(options, 100.0, ignore_memory=True) == (options, [])
 
 
-def test_hours_and_cost_are_those_of_the_arithmetic_and_the_start() -> None:
+def test_hours_and_cost_are_those_of_all_parts_of_the_forecast() -> None:
     [option] = options_of([offer(usd_per_hour=3.0)], work())
 
-    assert option.hours is not None and option.cost_usd is not None and option.time.span is not None
-    assert option.hours[0] == pytest.approx(START_UP_HOURS + option.time.span.from_s / 3600)
+    total = option.forecast.total
+    assert option.hours is not None and option.cost_usd is not None and total is not None
+    assert option.hours == pytest.approx((total.best / 3600, total.worst / 3600))
     assert option.hours[0] < option.hours[1]
     assert option.cost_usd == pytest.approx([hours * 3.0 for hours in option.hours])
 
 
-def test_a_dry_run_is_over_soon_after_the_start() -> None:
+def test_a_volume_with_the_quantised_model_makes_the_start_shorter_and_costs_its_share() -> None:
+    volume = Volume("vol-1", usd_per_month=7.3)
+    knowing = replace(work(), past=Past(cached_on=frozenset({"vol-1"})))
+
+    [without] = options_of([offer()], work())
+    [download] = options_of([offer()], work(), volume)
+    [hit] = options_of([offer()], knowing, volume)
+
+    sources = [each.forecast.place.model_source for each in (without, download, hit)]
+    assert sources == ["download", "download", "cache"]
+    assert without.forecast.storage_usd is None and hit.forecast.storage_usd is not None
+    assert hit.hours is not None and download.hours is not None
+    assert hit.hours[1] < download.hours[1]
+
+
+def test_a_dry_run_is_paid_for_as_long_as_a_machine_is_rented_at_least() -> None:
     [option] = options_of([offer(usd_per_hour=4.0)], work(dry_run=True))
-    assert option.cost_usd == (1.0, 1.0)
+
+    training = option.forecast.part(PartName.TRAINING).seconds
+    assert training is not None and training.worst == 0
+    assert option.least_usd >= 4.0 * START_UP_HOURS
+    spec = option.forecast.work.model_copy(update={"base_model": "tiny"})
+    quick = replace(option, forecast=forecast(spec, host(usd_per_hour=4.0)))
+    assert quick.least_usd == 4.0 * START_UP_HOURS
 
 
 def test_what_the_budget_cannot_pay_for_is_left_out_with_the_figure() -> None:
@@ -143,8 +170,3 @@ def test_types_are_chosen_by_the_memory_that_the_job_needs() -> None:
 
     unknown = TrainingWork(work().spec, FoundShape(None, "gone"), work().plan)
     assert gpu_types_that_fit(unknown, types) == []
-
-
-def test_the_disk_has_room_for_the_base_model_as_it_is_published() -> None:
-    assert needed_disk_gb(LLAMA_70B) == 160
-    assert needed_disk_gb(None) == 50

@@ -141,8 +141,8 @@ async def test_a_new_volume_is_where_the_best_machine_is_and_has_room_for_the_mo
     plan = await plan_rent(provider, wanted(volume="new"), work())
 
     assert plan.new_volume is not None
-    assert (plan.new_volume.data_center, plan.new_volume.size_gb) == ("CA-MTL-1", 160)
-    assert plan.new_volume.usd_per_month == pytest.approx(11.2)
+    assert (plan.new_volume.data_center, plan.new_volume.size_gb) == ("CA-MTL-1", 80)
+    assert plan.new_volume.usd_per_month == pytest.approx(5.6)
     assert labels(plan) == ["H100_PCIE secure CA-MTL-1"]
     assert runpod.volumes == {}
     with pytest.raises(InvalidMachineRequest, match="made first"):
@@ -311,7 +311,7 @@ async def test_without_a_volume_the_machines_own_disk_has_room_for_the_model(
     plan = await plan_rent(provider, wanted(), work())
     request = plan.request(candidates=[plan.options[0].candidate])
 
-    assert request.container_disk_gb == 160
+    assert request.container_disk_gb == 80
     assert (request.keeps_results, plan.keeps_results) == (False, False)
 
 
@@ -321,3 +321,26 @@ async def test_a_revoked_key_is_said_and_nothing_is_planned(
     runpod.revoke_key()
     with pytest.raises(ProviderError, match="API key"):
         await plan_rent(provider, wanted(), work())
+
+
+async def test_a_volume_that_is_too_small_is_refused_with_the_size_that_would_do(
+    provider: Provider, runpod: FakeRunpod
+) -> None:
+    await provider.create_volume("small", 60, "EU-RO-1")
+    with pytest.raises(InvalidMachineRequest, match=r"volume small has 60 GB.*at least 80 GB"):
+        await plan_rent(provider, wanted(volume="small"), work())
+    with pytest.raises(InvalidMachineRequest, match=r"would have 60 GB.*--volume new:80"):
+        await plan_rent(provider, wanted(volume="new:60"), work())
+    with pytest.raises(InvalidMachineRequest, match=r"own disk would have 60 GB.*--disk 80"):
+        await plan_rent(provider, wanted(container_disk_gb=60), work())
+
+
+async def test_what_other_base_models_take_of_the_volume_counts(
+    provider: Provider, runpod: FakeRunpod
+) -> None:
+    volume = await provider.create_volume("mine", 100, "EU-RO-1")
+    await plan_rent(provider, wanted(volume="mine"), work())
+    crowded = replace(work(), taken_bytes={volume.volume_id: 40 * 10**9})
+    told = r"at least 120 GB.*40\.0 GB other base models there"
+    with pytest.raises(InvalidMachineRequest, match=told):
+        await plan_rent(provider, wanted(volume="mine"), crowded)

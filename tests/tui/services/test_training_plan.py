@@ -55,6 +55,7 @@ def test_the_plan_is_that_of_the_split_texts(values: dict[str, object]) -> None:
         total_steps=len(steps),
         longest_row_tokens=max(tokens),
         largest_step_tokens=max(sum(tokens[row] for row in step.examples) for step in steps),
+        held_out_tokens=sum(tokens for _, tokens in held_out),
     )
 
 

@@ -10,6 +10,7 @@ from tui.services.providers.provider import NetworkVolume
 from tui.services.rent_options import TrainingWork, judge_options, options_of
 from tui.services.rent_plan import LOSS_RULE, RentPlan, RentWanted
 from tui.services.rent_volumes import NewVolume
+from tui.views.machine_lines import agreed_pairs
 from tui.views.rent_review import (
     candidate_row,
     left_out_lines,
@@ -113,14 +114,14 @@ def test_memory_that_does_not_fit_is_left_out_or_warned_of() -> None:
     assert line == "By the prediction the job does not fit into A40."
 
 
-def test_a_disk_that_the_model_does_not_fit_on_is_warned_of() -> None:
-    small = replace(VOLUME, size_gb=100)
-    assert warnings_of(plan(volume=small)) == [
-        "The network volume has 100 GB; about 160 GB will be needed (the base model alone takes "
-        "141.1 GB)."
-    ]
-    [_, line] = warnings_of(plan(volume=None, wanted={"container_disk_gb": 60}))
-    assert line.startswith("The machine's disk has 60 GB")
+def test_a_disk_that_is_only_just_large_enough_is_warned_of() -> None:
+    small = replace(VOLUME, size_gb=75)
+    [line] = warnings_of(plan(volume=small))
+    assert line.startswith("The network volume has 75 GB; 80 GB are advised (39.5 GB the quantised")
+    job = replace(work(), found=FoundShape(None, "gated"))
+    [_, line] = warnings_of(plan(job=job, volume=None, wanted={"container_disk_gb": 30}))
+    assert line.startswith("The machine's disk has 30 GB; 50 GB are advised")
+    assert line.endswith("the base model's size is not known).")
 
 
 def test_sold_out_everywhere_is_told_with_every_candidate() -> None:
@@ -138,3 +139,12 @@ def test_a_providers_words_cannot_steer_the_terminal() -> None:
     words = "".join([*warnings_of(found), row.where, *(value for _, value in rent_pairs(found))])
     assert "[red]" in words
     assert not set(words) & {"\x1b", "\x07", "\u202e"}
+
+
+def test_an_image_of_ones_own_is_told_with_what_is_unusual_about_it() -> None:
+    assert dict(rent_pairs(plan(wanted={"image": "me/mine:1"})))["image"] == "me/mine:1"
+    unusual = {"image": "me/mine:1", "start_script": "/go", "mount_path": "/d", "registry": "r1"}
+    words = "me/mine:1, started by /go, volume at /d, pulled with credentials r1"
+    asked = plan(wanted=unusual)
+    assert dict(rent_pairs(asked))["image"] == words
+    assert dict(agreed_pairs(asked.request()))["image"] == words

@@ -27,6 +27,7 @@ from tui.services.controller.settings import ABSENCES
 from tui.services.controller.training import lose
 from tui.services.controller.work import Overtaken, Work
 from tui.services.kept_logs import keep_log, log_path
+from tui.services.settled_forecasts import settle_forecast
 from tui.services.ssh.machine_files import MachineFiles
 
 _ALARM = "alarm: "
@@ -233,3 +234,5 @@ async def _go_on(work: Work, machine: Machine | None) -> None:
         # The status first: a job that is done in the ledger is not looked at again.
         await finish(work)
     await work.enter(then, work.rental.outcome_detail, machine=None, missing_in=())
+    if then is RentalPhase.DONE:
+        await settle_forecast(work.office.session.store, work.job_id)

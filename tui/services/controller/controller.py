@@ -17,9 +17,11 @@ from shared.errors import BrightRunError, StoreError
 from shared.rental import Lease, RentalPhase
 from shared.store.rentals import RentalConflict, StoredRental
 from tui.services.controller import closing, moving, preparing, provisioning, training, waiting
+from tui.services.controller.bookkeeping import BillWatch, Bookkeeper
 from tui.services.controller.leadership import Leadership
 from tui.services.controller.settings import ControllerSettings, growing_pause_s
 from tui.services.controller.sightings import Lookout
+from tui.services.controller.spending_watch import SpendingWatch
 from tui.services.controller.strays import Strays
 from tui.services.controller.work import Office, Phase, Work
 from tui.services.providers.provider import Provider
@@ -46,6 +48,9 @@ _STEPS: dict[RentalPhase, Phase] = {
 
 _LONGEST_PAUSE_S = 60.0
 _AFTER_DEFECT_S = 30.0
+_MONTH_TICKS = 6
+_BOOKS_TICKS = 12
+"""Looks at the jobs for one at the month's money, and at what bills are due."""
 
 
 class Controller:
@@ -66,6 +71,7 @@ class Controller:
         self._leadership = Leadership(session.store.rentals, kind, self._settings.lease_s)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._has_scanned = False
+        self._bills = BillWatch(session.store)
         self.trouble = ""
         """Why nothing can be done now, such as a missing key; "" if all is well."""
 
@@ -99,13 +105,16 @@ class Controller:
     async def _has_work(self) -> bool:
         """Without a rented job nobody needs a key, a lease or the network.
 
-        Where machines were ever rented, the first look is for those that were left behind.
+        Where machines were ever rented, the first look is for those that were left behind; later
+        it is for their bills.
         """
         rentals = self._session.store.rentals
         try:
             if await rentals.open_ones():
                 return True
-            return not self._has_scanned and bool(await rentals.machines())
+            if not self._has_scanned and await rentals.machines():
+                return True
+            return await self._bills.is_due()
         except StoreError as error:
             self._say_trouble(str(error))
             return False
@@ -120,25 +129,41 @@ class Controller:
         self._say_trouble("")
         office = await self._office(provider)
         looking = asyncio.create_task(office.lookout.run())
+        store, tick_s = self._session.store, self._settings.tick_s
+        bookkeeper = Bookkeeper(store, provider, _BOOKS_TICKS * tick_s)
+        spending = SpendingWatch(store, self._tell, _MONTH_TICKS * tick_s)
+        keeping = asyncio.create_task(bookkeeper.run())
         strays = Strays(office)
         try:
             while await self._leadership.renew():
-                self._reap(looking)
+                self._reap(looking, keeping)
                 await strays.look(office.lookout.latest)
                 open_ones = await self._session.store.rentals.open_ones()
+                await self._look_at_money(spending, open_ones)
                 for stored in open_ones:
                     if stored.job_id not in self._tasks:
                         driving = self._drive(office, stored)
                         self._tasks[stored.job_id] = asyncio.create_task(driving)
                 self._has_scanned = self._has_scanned or office.lookout.latest.number > 0
-                if not open_ones and not self._tasks and self._has_scanned:
+                is_idle = not open_ones and not self._tasks
+                if is_idle and self._has_scanned and bookkeeper.has_looked:
                     return
                 await asyncio.sleep(min(self._settings.tick_s, self._settings.lease_s / 6))
         except StoreError as error:
             self._say_trouble(str(error))
         finally:
-            await _cancelled([looking, *self._tasks.values()])
+            await _cancelled([looking, keeping, *self._tasks.values()])
             self._tasks.clear()
+
+    async def _look_at_money(self, spending: SpendingWatch, open_ones: list[StoredRental]) -> None:
+        try:
+            await spending.look(open_ones)
+        except StoreError:
+            raise
+        except Exception as error:
+            # A defect: what is told of money must not keep machines from being ended.
+            logger.exception("money of rented jobs")
+            self._say_trouble(f"money is not watched: unexpected {error!r}; it is tried again")
 
     async def _office(self, provider: Provider) -> Office:
         return Office(
@@ -152,10 +177,11 @@ class Controller:
             tell=self._tell,
         )
 
-    def _reap(self, looking: asyncio.Task[None]) -> None:
+    def _reap(self, *lasting: asyncio.Task[None]) -> None:
         """Forget what is done; an error that nobody expected is not swallowed."""
-        if looking.done():
-            looking.result()
+        for task in lasting:
+            if task.done():
+                task.result()
         for job_id, task in list(self._tasks.items()):
             if task.done():
                 del self._tasks[job_id]

@@ -170,22 +170,19 @@ async def _merged(store: Store, seen: list[RentedMachine]) -> list[FleetMachine]
         job_id = known[name].job_id if name in known else job_of(name, mark)
         assert job_id is not None, "a machine of ours is named after its job"
         job = await _job(store, job_id)
-        rescues = (
-            name in known
-            and known[name].purpose is MachinePurpose.RESCUE
-            and known[name].state is MachineState.RENTED
-            and _is_young(known[name])
-        )
-        serves = name in serving or rescues
+        serves = name in serving or (name in known and _visits_a_volume(known[name]))
         fleet.append(FleetMachine(name, job_id, job, known.get(name), ours.get(name), serves))
     return sorted(fleet, key=lambda machine: (not machine.is_orphan, machine.name))
 
 
-_RESCUE_S = 3600.0
+_VISITS_S = {MachinePurpose.RESCUE: 3600.0, MachinePurpose.CACHE: 6 * 3600.0}
+"""How long a machine that was rented for a volume may be at work: a base model is large."""
 
 
-def _is_young(machine: Machine) -> bool:
-    return (utc_now() - machine.created_at).total_seconds() < _RESCUE_S
+def _visits_a_volume(machine: Machine) -> bool:
+    """True while a command of ours may still be at work there."""
+    age_s = (utc_now() - machine.created_at).total_seconds()
+    return machine.state is MachineState.RENTED and age_s < _VISITS_S.get(machine.purpose, 0.0)
 
 
 async def _job(store: Store, job_id: str) -> StoredJob | None:

@@ -20,6 +20,17 @@ def rescue_name(mark: str, job_id: str, number: int) -> str:
     return f"{mark_prefix(mark)}{job_id}-rescue-{number}"
 
 
+def cache_name(mark: str, volume_id: str, number: int) -> str:
+    """Of a machine that looks after the base models on a volume; in the place of a job's id stands
+    `volume_owner`."""
+    return f"{mark_prefix(mark)}{volume_owner(volume_id)}-{number}"
+
+
+def volume_owner(volume_id: str) -> str:
+    """What stands for a job's id where a machine serves a volume and no job."""
+    return f"volume--{volume_id}"
+
+
 def job_of(name: str, mark: str) -> str | None:
     """The job for which a machine of ours was rented; None for a machine that is not ours."""
     prefix = mark_prefix(mark)

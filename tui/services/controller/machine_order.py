@@ -42,6 +42,7 @@ def machine_order(
         network_volume_id=request.network_volume_id,
         mount_path=request.mount_path,
         data_center=candidate.data_center,
+        registry=request.registry,
     )
 
 

@@ -7,13 +7,9 @@ from datetime import datetime, timedelta
 
 from shared.agent_protocol import MachineLimits
 from shared.machine_request import MachineRequest
+from shared.money.reserve import reserve_usd
 from shared.rental import Machine, Rental
 
-RESERVE_HOURS = 0.25
-"""Of the machine's price, kept back for bringing an adapter home: 414 MB take minutes, and a line
-may be slow."""
-LARGEST_RESERVE_SHARE = 0.2
-"""Of the budget."""
 SHORTEST_USE_HOURS = 0.25
 """A machine is not rented for less: starting alone takes as long."""
 
@@ -21,11 +17,6 @@ SHORTEST_USE_HOURS = 0.25
 def spent_usd(machines: Iterable[Machine], now: datetime) -> float:
     """By all machines of a job so far."""
     return sum(machine.cost_usd(now) for machine in machines)
-
-
-def reserve_usd(request: MachineRequest, usd_per_hour: float) -> float:
-    """Kept back of the budget."""
-    return min(usd_per_hour * RESERVE_HOURS, request.budget_usd * LARGEST_RESERVE_SHARE)
 
 
 def affords(request: MachineRequest, spent: float, usd_per_hour: float) -> bool:

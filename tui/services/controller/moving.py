@@ -17,7 +17,7 @@ from shared.machine_request import Candidate, Cloud, Stock
 from shared.manifest import MANIFEST_NAME, file_sha256
 from shared.rental import RentalPhase
 from tui.services.controller.volume_artifacts import bring_newest_checkpoint
-from tui.services.controller.volume_machine import machine_on_volume
+from tui.services.controller.volume_machine import machine_on_volume, visit_for
 from tui.services.controller.work import Overtaken, Work
 from tui.services.hosts.rented import base_on
 
@@ -112,13 +112,13 @@ async def _candidates(work: Work) -> tuple[Candidate, ...]:
 async def _bring_checkpoint(work: Work) -> Path | None:
     office = work.office
     folder = _folder(office.session.config.home, work.job_id)
-    why = "to bring the newest checkpoint here"
+    visit = visit_for(work.stored, "to bring the newest checkpoint here")
 
     def tell(step: str) -> None:
         office.tell(f"{work.job_id}: {step}")
 
     async with machine_on_volume(
-        office.session, office.provider, work.stored, why, tell, office.settings.tick_s
+        office.session, office.provider, visit, tell, office.settings.tick_s
     ) as host:
         root = f"{base_on(work.request, work.job_id)}/agent"
         return await bring_newest_checkpoint(host.shell, root, work.job_id, folder, tell)

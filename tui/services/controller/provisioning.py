@@ -23,7 +23,7 @@ from shared.events import utc_now
 from shared.lifecycle import StopReason
 from shared.machine_request import Candidate
 from shared.rental import Machine, MachinePurpose, MachineState, RentalPhase
-from tui.services.controller import money
+from tui.services.controller import money, monthly_consent
 from tui.services.controller.machine_names import machine_name
 from tui.services.controller.machine_order import machine_order
 from tui.services.controller.work import Work
@@ -71,6 +71,8 @@ async def _ask_for_one(work: Work) -> None:
     if any(other.state.may_exist for other in machines):
         # Never two at once: whatever may still be paid for is ended first.
         await _end_the_rest(work, machines)
+        return
+    if await monthly_consent.must_ask(work, candidate):
         return
     lease_s = work.office.settings.lease_s
     if work.office.leadership.remaining_s < _LEAST_LEASE_SHARE * lease_s:

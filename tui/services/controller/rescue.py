@@ -11,7 +11,7 @@ from shared.events import utc_now
 from shared.store.stored import StoredJob
 from tui.services.artifacts import fetch_adapter
 from tui.services.controller.volume_artifacts import VolumeArtifacts
-from tui.services.controller.volume_machine import POLL_S, machine_on_volume
+from tui.services.controller.volume_machine import POLL_S, machine_on_volume, visit_for
 from tui.services.hosts.host import Step, in_silence
 from tui.services.hosts.rented import base_on
 from tui.services.providers.provider import Provider
@@ -40,8 +40,8 @@ async def rescue(
     def tell(done_bytes: int, total_bytes: int) -> None:
         on_step(f"bringing the adapter home: {100 * done_bytes // max(1, total_bytes)} %")
 
-    why = "to bring the adapter home"
-    async with machine_on_volume(session, provider, stored, why, on_step, poll_s) as host:
+    visit = visit_for(stored, "to bring the adapter home")
+    async with machine_on_volume(session, provider, visit, on_step, poll_s) as host:
         source = VolumeArtifacts(host, f"{base_on(stored.request, job.job_id)}/agent")
         path = await fetch_adapter(source, job.job_id, destination, progress=tell)
     await session.store.rentals.note(job.job_id, utc_now(), f"the adapter is here: {path}")

@@ -48,7 +48,8 @@ class ControllerSettings:
     guard_poll_s: float = 1.0
     """Between two looks at wishes while something takes long."""
     dead_man_tick_s: float = 5.0
-    concurrent_jobs: int = 3
+    concurrent_jobs: int | None = None
+    """None: as the store says."""
 
 
 _MOST_DOUBLINGS = 20

@@ -16,7 +16,7 @@ from shared.lifecycle import STOP_REASONS, StopReason
 from shared.machine_request import AfterInterruptions
 from shared.number_text import many
 from shared.rental import Machine, RentalPhase
-from tui.services.controller import money
+from tui.services.controller import money, monthly_consent
 from tui.services.controller.letting_in import note_address
 from tui.services.controller.settings import ABSENCES
 from tui.services.controller.work import Work
@@ -91,6 +91,9 @@ async def ask(work: Work) -> None:
     """Nothing is paid for while the user thinks."""
     if work.wants_cancel:
         await work.close_with(StopReason.CANCELLED, work.stored.wish_reason)
+        return
+    if work.rental.over_limit:
+        await monthly_consent.ask(work)
         return
     count = work.rental.interruptions
     lost = f"{many(count, 'machine')} {'was' if count == 1 else 'were'} lost"

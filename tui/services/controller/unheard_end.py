@@ -13,7 +13,7 @@ from shared.events import AdapterSaved, decode_journal_records
 from shared.lifecycle import STOP_REASONS, JobStatus, StopReason
 from tui.services.artifacts import fetch_adapter
 from tui.services.controller.volume_artifacts import VolumeArtifacts
-from tui.services.controller.volume_machine import machine_on_volume
+from tui.services.controller.volume_machine import machine_on_volume, visit_for
 from tui.services.controller.work import Work
 from tui.services.hosts.rented import base_on
 from tui.services.ssh.remote_shell import SshShell
@@ -42,13 +42,9 @@ async def listen(work: Work) -> None:
         office.tell(f"{work.job_id}: {step}")
 
     try:
+        visit = visit_for(work.stored, "to see how the job ended")
         async with machine_on_volume(
-            office.session,
-            office.provider,
-            work.stored,
-            "to see how the job ended",
-            tell,
-            office.settings.tick_s,
+            office.session, office.provider, visit, tell, office.settings.tick_s
         ) as host:
             await _read_journals(work, host.shell, root)
             await work.reload()

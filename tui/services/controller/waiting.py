@@ -9,7 +9,9 @@ from shared.errors import ProviderError
 from shared.events import utc_now
 from shared.lifecycle import StopReason
 from shared.machine_request import Candidate, Stock
-from shared.rental import RentalPhase
+from shared.number_text import many
+from shared.rental import RentalPhase, is_at_work
+from tui.services.controller import shared_budget
 from tui.services.controller.questions import question_of
 from tui.services.controller.work import Work
 from tui.services.rented_jobs import MOVE
@@ -20,16 +22,24 @@ async def queue(work: Work) -> None:
     if work.wants_cancel:
         await work.close_with(StopReason.CANCELLED, work.stored.wish_reason)
         return
-    others = await work.office.session.store.rentals.open_ones()
-    waiting = (RentalPhase.QUEUED, RentalPhase.ASKING)
-    at_work = [other for other in others if other.rental.phase not in waiting]
-    earlier = [o for o in others if o.rental.phase is RentalPhase.QUEUED]
-    free = work.office.settings.concurrent_jobs - len(at_work)
-    place = [other.job_id for other in earlier].index(work.job_id)
-    if place >= free:
-        await work.stay(f"{len(at_work)} jobs run, which is the limit; {place} wait before it")
-        return
-    await work.enter(RentalPhase.PROVISIONING, next_candidate=0, failures=())
+    store = work.office.session.store
+    limit = work.office.settings.concurrent_jobs or await store.settings.concurrent_jobs()
+    waiting = [job.job_id for job in await store.queue.waiting() if job.state.rented]
+    at_work = [other for other in await store.rentals.open_ones() if is_at_work(other.rental)]
+    # Not there: it has moved on a moment ago, and the next look shows that.
+    place = waiting.index(work.job_id) if work.job_id in waiting else len(waiting)
+    if place >= limit - len(at_work):
+        await work.stay(_why(len(at_work), place))
+    elif await shared_budget.begins(work):
+        # The order may have changed since: who comes first has the place, and nobody else.
+        await work.enter(
+            RentalPhase.PROVISIONING, beside_at_most=limit - 1, next_candidate=0, failures=()
+        )
+
+
+def _why(at_work: int, earlier: int) -> str:
+    limit = f"{many(at_work, 'job')} at work, which is the limit"
+    return f"{limit}; {earlier} before it" if earlier else limit
 
 
 async def wait(work: Work) -> None:

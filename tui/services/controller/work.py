@@ -26,6 +26,7 @@ from tui.services.controller.leadership import Leadership
 from tui.services.controller.settings import ControllerSettings, growing_pause_s
 from tui.services.controller.sightings import Lookout, Sightings
 from tui.services.hosts.rented import RentedHost
+from tui.services.model_cache.known import note_from_job
 from tui.services.providers.provider import Provider, RentedMachine
 from tui.services.session import Session
 
@@ -153,12 +154,24 @@ class Work:
         await self.office.session.store.rentals.note(self.job_id, utc_now(), message, level)
         self.office.tell(f"{self.job_id}: {message}")
 
-    async def enter(self, phase: RentalPhase, reason: str = "", **changes: Any) -> None:
-        """Go on to a phase. Whoever has gone on meanwhile wins: RentalConflict."""
+    async def enter(
+        self,
+        phase: RentalPhase,
+        reason: str = "",
+        *,
+        beside_at_most: int | None = None,
+        **changes: Any,
+    ) -> None:
+        """Go on to a phase. Whoever has gone on meanwhile wins: RentalConflict.
+
+        So it is with `beside_at_most` where more other jobs than that are at work by then.
+        """
         reason = clean_line(reason)[:_LONGEST_REASON]
         self.unreachable_since = None
-        moved = {"phase": phase, "since": utc_now(), "reason": reason, **changes}
-        await self._replace(moved)
+        now = utc_now()
+        phase_s = self.rental.left_at(now)
+        moved = {"phase": phase, "since": now, "reason": reason, "phase_s": phase_s, **changes}
+        await self._replace(moved, beside_at_most)
         await self.note(f"{phase.value}: {reason}" if reason else phase.value)
         activity = PHASES[phase].activity
         if activity is not None:
@@ -185,6 +198,7 @@ class Work:
                 machine, state=MachineState.ENDING, ending_at=utc_now(), end_reason=reason
             )
             await self.save(ending)
+            await note_from_job(self.office.session.store, self.job, self.request)
         await self.enter(RentalPhase.ENDING, reason, then=then, question="", **changes)
 
     async def close_with(self, outcome: StopReason, detail: str) -> None:
@@ -246,9 +260,10 @@ class Work:
         seen = await self.seen()
         return seen is not None and not seen.status.is_up
 
-    async def _replace(self, changes: dict[str, Any]) -> None:
+    async def _replace(self, changes: dict[str, Any], beside_at_most: int | None = None) -> None:
         rental = self.rental.model_copy(update=changes)
-        self.stored = await self.office.session.store.rentals.replace(self.stored, rental)
+        rentals = self.office.session.store.rentals
+        self.stored = await rentals.replace(self.stored, rental, beside_at_most=beside_at_most)
 
 
 Phase = Callable[[Work], Awaitable[None]]

@@ -153,7 +153,7 @@ async def look_at_trainer(road: Road) -> Outcome:
         return ok("not installed yet; the first job does it, which takes minutes")
     if state.trainer.key is None:
         return ok(f"your own: {' '.join(state.trainer.command)}")
-    if state.trainer.key in state.trainer_environments:
+    if state.has_named_trainer:
         return ok("installed")
     return ok("installed in part; the next job completes it")
 

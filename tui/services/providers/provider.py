@@ -50,6 +50,8 @@ class MachineOrder:
     mount_path: str = "/workspace"
     data_center: str | None = None
     """For a machine without a candidate."""
+    registry: str | None = None
+    """The provider's id of credentials for a private image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,14 @@ class Provider(Protocol):
 
     async def data_centers(self) -> list[DataCenter]:
         """All that there are."""
+        ...
+
+    async def smallest_usd_per_hour(self, data_center: str) -> float:
+        """The price of the smallest machine without a GPU there, as of now.
+
+        Raises:
+            NoCapacity: there is none.
+        """
         ...
 
     async def billed_usd(self, machine_id: str) -> float | None:

@@ -20,6 +20,7 @@ from shared.errors import (
     RemoteScriptFailed,
 )
 from shared.pip_wheels import own_pip_wheels
+from shared.pod_start import PREBUILT
 from tui.config import DEFAULT_REMOTE_BASE
 from tui.services.hosts.host import Step
 from tui.services.remote.payload import Payload, build_payload
@@ -43,11 +44,16 @@ class Bootstrap:
     """The installation under one directory of one machine."""
 
     def __init__(
-        self, shell: RemoteShell, base: str = DEFAULT_REMOTE_BASE, payload: Payload | None = None
+        self,
+        shell: RemoteShell,
+        base: str = DEFAULT_REMOTE_BASE,
+        payload: Payload | None = None,
+        prebuilt: str = PREBUILT,
     ) -> None:
         self._shell = shell
         self._base = base
         self._payload = payload
+        self._prebuilt = prebuilt
 
     async def look(self) -> RemoteState:
         """What is there, in one round trip; enough to connect if an agent runs.
@@ -58,9 +64,13 @@ class Bootstrap:
         """
         payload = await self._own_code()
         sentinel = new_sentinel()
-        finished = await self._shell.run(state_script(self._base, sentinel))
+        finished = await self._shell.run(state_script(self._base, sentinel, self._prebuilt))
         return read_state(
-            finished.stdout, sentinel, code_hash=payload.key, protocol=PROTOCOL_VERSION
+            finished.stdout,
+            sentinel,
+            code_hash=payload.key,
+            protocol=PROTOCOL_VERSION,
+            prebuilt=self._prebuilt,
         )
 
     async def tools(self, base: str) -> RemoteTools:
@@ -105,6 +115,22 @@ class Bootstrap:
             return
         await self._install("trainer", state, on_step)
 
+    async def own_code(self, on_step: Step) -> str:
+        """What PYTHONPATH needs there to run this console's own version of our code; sent if it is
+        not there yet.
+
+        Raises:
+            AgentUnreachable: the connection is lost.
+        """
+        state, payload = await self.look(), await self._own_code()
+        code = f"{state.base}/code/{payload.key}"
+        if payload.key in state.codes:
+            return code
+        on_step("sending our code")
+        # An archive from which Python imports; the next installation unpacks it.
+        await self._shell.put(await asyncio.to_thread(payload.archive), f"{code}.zip")
+        return f"{code}.zip"
+
     async def _has_trainer(self, state: RemoteState) -> bool:
         if state.trainer is None:
             # An agent that its owner installed has the Python that it trains with.
@@ -114,7 +140,7 @@ class Bootstrap:
         if state.trainer.key is None:
             return True
         key = _trainer_key(await self._own_code())
-        return state.trainer.key == key and key in state.trainer_environments
+        return state.trainer.key == key and state.has_named_trainer
 
     async def _install(self, what: str, state: RemoteState, on_step: Step) -> Result:
         if state.system != "Linux":
@@ -134,6 +160,7 @@ class Bootstrap:
             code += ".zip"
         arguments = [tools.usable[0].path, "-P", "-m", "agent.installation", what]
         arguments += ["--base", state.base, "--code", payload.key]
+        arguments += ["--prebuilt", self._prebuilt]
         if tools.uv is not None:
             arguments += ["--uv", tools.uv]
         if not tools.usable[0].has_ensurepip:

@@ -14,6 +14,7 @@ from typing import Any
 
 from shared.clean_text import clean_line
 from shared.errors import ProtocolError
+from shared.pod_start import PREBUILT
 from tui.services.remote.state import (
     OLDEST_PYTHON,
     RemotePython,
@@ -29,9 +30,10 @@ def new_sentinel() -> str:
     return f"brightrun-{secrets.token_hex(8)}"
 
 
-def state_script(base: str, sentinel: str) -> str:
+def state_script(base: str, sentinel: str, prebuilt: str = PREBUILT) -> str:
     """Prints what `read_state` reads."""
-    return _STATE.replace("@BASE@", shlex.quote(base)).replace("@SENTINEL@", sentinel)
+    script = _STATE.replace("@BASE@", shlex.quote(base)).replace("@SENTINEL@", sentinel)
+    return script.replace("@PREBUILT@", shlex.quote(prebuilt))
 
 
 def tools_script(base: str, sentinel: str) -> str:
@@ -39,7 +41,9 @@ def tools_script(base: str, sentinel: str) -> str:
     return _TOOLS.replace("@BASE@", shlex.quote(base)).replace("@SENTINEL@", sentinel)
 
 
-def read_state(output: str, sentinel: str, *, code_hash: str, protocol: int) -> RemoteState:
+def read_state(
+    output: str, sentinel: str, *, code_hash: str, protocol: int, prebuilt: str = PREBUILT
+) -> RemoteState:
     """What the state script printed; `code_hash` and `protocol` are this console's.
 
     Raises:
@@ -58,6 +62,8 @@ def read_state(output: str, sentinel: str, *, code_hash: str, protocol: int) -> 
         environments=frozenset(found.get("env", ())),
         trainer_environments=frozenset(found.get("trainer-env", ())),
         trainer=_trainer(_one(found, "trainer")),
+        prebuilt=prebuilt,
+        prebuilt_trainers=frozenset(found.get("prebuilt-trainer", ())),
     )
 
 
@@ -192,7 +198,7 @@ base=@BASE@
 case $base in "~"|"~/"*) base=$HOME${base#"~"};; /*) ;; *) base=$HOME/$base;; esac
 one() { [ -r "$2" ] && printf '%s:%s\n' "$1" "$(head -c 8192 "$2" | tr '\n' ' ')"; }
 each() {
-    for stamp in "$base/$2"/*/.complete; do
+    for stamp in "$2"/*/.complete; do
         [ -f "$stamp" ] || continue
         stamp=${stamp%/.complete}
         printf '%s:%s\n' "$1" "${stamp##*/}"
@@ -211,9 +217,10 @@ if [ -r "$address" ]; then
     [ -n "$pid" ] && one stat "/proc/$pid/stat"
     [ -n "$socket" ] && [ -S "$socket" ] && echo socket:yes
 fi
-each code code
-each env env
-each trainer-env trainer-env
+each code "$base/code"
+each env "$base/env"
+each trainer-env "$base/trainer-env"
+each prebuilt-trainer @PREBUILT@/trainer-env
 printf '@SENTINEL@ end\n'
 """
 

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from shared.clean_text import clean_line
+from shared.pod_start import PREBUILT
 
 OLDEST_PYTHON = (3, 11)
 
@@ -55,6 +56,19 @@ class RemoteState:
     environments: frozenset[str] = frozenset()
     trainer_environments: frozenset[str] = frozenset()
     trainer: TrainerFile | None = None
+    prebuilt: str = PREBUILT
+    prebuilt_trainers: frozenset[str] = frozenset()
+    """Keys of the training stacks that the machine's image has brought, in `prebuilt`."""
+
+    @property
+    def has_named_trainer(self) -> bool:
+        """True if the stack that `trainer.json` names is there: a volume may have come from a
+        machine with another image."""
+        if self.trainer is None:
+            return False
+        is_prebuilt = "".join(self.trainer.command[:1]).startswith(f"{self.prebuilt}/")
+        known = self.prebuilt_trainers if is_prebuilt else self.trainer_environments
+        return self.trainer.key in known
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.money.reserve import reserve_usd
 from shared.rental import MachineState, Rental
 from tests.tui.services.controller.ledger_rows import NOW, machine, request
 from tui.services.controller import money
@@ -26,8 +27,8 @@ def test_a_clock_that_was_set_back_makes_no_machine_pay_us() -> None:
 
 
 def test_what_is_kept_back_is_a_quarter_of_an_hour_but_at_most_a_fifth_of_the_budget() -> None:
-    assert money.reserve_usd(request(budget_usd=10.0), 2.4) == pytest.approx(0.6)
-    assert money.reserve_usd(request(budget_usd=1.0), 2.4) == pytest.approx(0.2)
+    assert reserve_usd(request(budget_usd=10.0), 2.4) == pytest.approx(0.6)
+    assert reserve_usd(request(budget_usd=1.0), 2.4) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def test_every_module_of_the_agent_imports_in_its_environment(first_machine: Fir
     names = [
         name.removesuffix(".py").replace("/", ".")
         for name in first_machine.payload.files
-        if name.startswith("agent/") and not name.startswith("agent/trainer/")
+        if name.endswith(".py") and name.startswith("agent/")
+        if not name.startswith("agent/trainer/")
     ]
     code = f"import {', '.join(name.removesuffix('.__init__') for name in names)}"
     done = subprocess.run(

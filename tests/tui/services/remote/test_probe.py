@@ -184,6 +184,30 @@ async def test_only_what_is_stamped_is_there(shell: LocalShell, root: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("command", "key", "is_there"),
+    [
+        ("{home}/base/trainer-env/a/bin/python", "a", True),
+        ("{home}/base/trainer-env/b/bin/python", "b", False),
+        ("{home}/image/trainer-env/b/bin/python", "b", True),
+        ("{home}/image/trainer-env/a/bin/python", "a", False),
+    ],
+)
+async def test_the_trainer_that_is_named_may_lie_in_the_image_or_have_stayed_with_another(
+    shell: LocalShell, root: Path, command: str, key: str, is_there: bool
+) -> None:
+    for stamp in ("base/trainer-env/a", "image/trainer-env/b"):
+        (shell.home / stamp).mkdir(parents=True)
+        (shell.home / stamp / ".complete").touch()
+    root.mkdir(parents=True, exist_ok=True)
+    named = {"command": [command.format(home=shell.home)], "key": key}
+    (root / "trainer.json").write_text(json.dumps(named))
+    sentinel, prebuilt = new_sentinel(), f"{shell.home}/image"
+    done = await shell.run(state_script("~/base", sentinel, prebuilt))
+    found = read_state(done.stdout, sentinel, code_hash=CODE, protocol=1, prebuilt=prebuilt)
+    assert found.has_named_trainer is is_there
+
+
+@pytest.mark.parametrize(
     ("text", "trainer"),
     [
         ('{"command": ["python", "-P"], "key": "abc"}', TrainerFile(("python", "-P"), "abc")),

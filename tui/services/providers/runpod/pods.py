@@ -92,6 +92,8 @@ def pod_request(
     }
     if order.command:
         body["args"] = shell_args(order.command)
+    if order.registry is not None:
+        body["registry"] = order.registry
     if data_center is not None:
         body["dataCenterIds"] = [data_center]
     if order.network_volume_id is not None:

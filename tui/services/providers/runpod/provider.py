@@ -7,6 +7,7 @@ floor, read the catalogue with stock, logs, volumes and bills. Knows no job.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from importlib.util import find_spec
@@ -49,19 +50,17 @@ MOST_FAILED_OPENINGS = 6
 MOST_COMPUTES_TRIED = 4
 """At most so many ids, or CPU flavours, are tried for one order."""
 DAYS_OF_BILLS = 60
+"""The current UTC day and those before it. The usual window of 30 days would cut off a machine that
+ran as long as a job may (2026-08)."""
 
 
-class _BillTotals(AnswerModel):
+class _BillRecord(AnswerModel):
+    podId: str
     totalAmount: float
 
 
-class _BillMetadata(AnswerModel):
-    recordCount: int
-    totals: _BillTotals
-
-
 class _Bill(AnswerModel):
-    metadata: _BillMetadata
+    records: list[_BillRecord]
 
 
 class RunpodProvider:
@@ -204,7 +203,9 @@ class RunpodProvider:
             _Bill,
             {"podId": machine_id, "bucketSize": "day", "lastN": DAYS_OF_BILLS},
         )
-        return bill.metadata.totals.totalAmount if bill.metadata.recordCount else None
+        # The totals would be the whole account's if the filter were ever ignored.
+        own = [each.totalAmount for each in bill.records if each.podId == machine_id]
+        return math.fsum(own) if own else None
 
     async def close(self) -> None:
         await self._transport.close()
@@ -257,14 +258,22 @@ class RunpodProvider:
             )
         return [pods.gpu_compute(each, candidate.gpu_count, order.min_cuda) for each in ids]
 
+    async def smallest_usd_per_hour(self, data_center: str) -> float:
+        return (await self._cpus(data_center))[0].usd_per_hour
+
     async def _smallest_cpus(self, data_center: str | None) -> list[dict[str, Any]]:
+        cpus = await self._cpus(data_center)
+        return [pods.cpu_compute(each.id, each.vcpu_count) for each in cpus]
+
+    async def _cpus(self, data_center: str | None) -> list[catalogue.CpuType]:
+        """The cheapest first; at least one."""
         request = Request("GET", "/v2/catalog/cpus")
         params = {"include": "AVAILABILITY", "product": "POD"}
         listed = (await self._transport.get(request, catalogue.CpuList, params)).cpus
         smallest = catalogue.smallest_cpus(listed, data_center)
         if not smallest:
             raise NoCapacity(f"RunPod has no CPU machine in {data_center or 'any place'} now.")
-        return [pods.cpu_compute(each.id, each.vcpu_count) for each in smallest]
+        return smallest
 
     async def _machine_over_httpx(self, machine_id: str) -> RentedMachine | None:
         try:

@@ -71,8 +71,14 @@ def test_what_is_not_asked_for_is_not_sent() -> None:
     body = pod_request(_order(command="", candidate=None), cpu_compute("cpu5c", 2), None)
 
     assert body["cpu"] == {"id": "cpu5c", "vcpuCount": 2}
-    assert {"gpu", "args", "dataCenterIds", "mounts"}.isdisjoint(body)
+    assert {"gpu", "args", "dataCenterIds", "mounts", "registry"}.isdisjoint(body)
     assert "minCudaVersion" not in gpu_compute("x", 1, None)["gpu"]
+
+
+def test_a_private_image_is_pulled_with_the_credentials_that_runpod_keeps() -> None:
+    body = pod_request(_order(registry="6n2k8v4d"), gpu_compute("x", 1, None), None)
+
+    assert body["registry"] == "6n2k8v4d"
 
 
 @pytest.mark.parametrize(
