@@ -21,6 +21,7 @@ from pathlib import Path
 from agent import hang, limits
 from agent.evidence import gather_evidence, read_limit
 from agent.fence import Fence
+from agent.gpu_gauges import INTERVAL_S, GpuGauges, GpuTeller
 from agent.job import EventKind, Job
 from agent.launch import (
     ShimRecord,
@@ -63,6 +64,8 @@ class SupervisionSettings:
     hang_limits: HangLimits = field(default_factory=HangLimits)
     stacks_limit_s: float = 5.0
     """How long a trainer that hangs may take to write its stacks before it is killed."""
+    gpu_interval_s: float = INTERVAL_S
+    """Between two looks at the GPUs; 0 is none."""
     nodes: Nodes | None = None
     """This machine among several that train the same job."""
 
@@ -79,10 +82,13 @@ class Attempt:
         *,
         fence: Fence,
         meter: limits.Meter,
+        gauges: GpuGauges,
     ) -> None:
         self._root = root
         self._fence = fence
         self._meter = meter
+        self._gauges = gauges
+        self._gpus = GpuTeller(job.state)
         self._limit: Verdict | None = None
         self._job = job
         self._settings = settings
@@ -129,13 +135,17 @@ class Attempt:
                 job=self._job.spec,
                 attempt=self._number,
                 dataset_path=dataset_path(self._root, self._job.spec.dataset),
-                models_directory=self._root.models_path.absolute(),
+                models_directory=self._models_path().absolute(),
                 nodes=self._settings.nodes,
             )
             write_atomic(self._directory.spec_path, spec.model_dump_json(indent=2))
         self._is_hung = self._directory.hang_path.exists()
         self._limit = read_limit(self._directory.limit_path)
         self._job.journal(self._number)
+
+    def _models_path(self) -> Path:
+        is_rented = self._fence.mark is not None
+        return self._root.volume_models_path if is_rented else self._root.models_path
 
     async def _ensure_trainer(self) -> None:
         """Start the trainer, or find the one that an earlier agent started."""
@@ -183,11 +193,18 @@ class Attempt:
                 await self._stop(self._settings.limit_grace_s)
             elif not ended:
                 await self._watch_for_hang()
+                await self._tell_of_gpus()
             if ended and not copied:
                 return True
             if not copied:
                 await pause(stopping, self._settings.poll_s)
         return False
+
+    async def _tell_of_gpus(self) -> None:
+        usage = self._meter.usage
+        usd_per_hour = 0.0 if usage is None else usage.limits.usd_per_hour
+        for event in self._gpus.events(self._gauges.latest(), self._job.state, usd_per_hour):
+            await self._record(event)
 
     def _look(self) -> tuple[bool, bool]:
         """Whether the trainer has ended, and whether the job is cancelled."""
@@ -226,7 +243,7 @@ class Attempt:
         if usage is None:
             return False
         if warning := limits.warning(usage):
-            await asyncio.to_thread(self._meter.mark_warned)
+            await asyncio.to_thread(self._meter.mark_warned, limits.share_to_tell(usage))
             await self._record(events.LogLine(level="warning", message=warning))
         if self._limit is None and limits.reached(usage) is not None:
             await asyncio.to_thread(self._note_limit)

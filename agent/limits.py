@@ -21,8 +21,8 @@ from shared.agent_protocol import MachineLimits
 from shared.lifecycle import StopReason
 from shared.manifest import write_atomic
 
-WARNING_SHARE = 0.8
-"""Of the budget; what is spent beyond it is told."""
+WARNING_SHARES = (0.5, 0.8)
+"""Of the budget; each is told once when it is spent."""
 _SAVE_INTERVAL_S = 60.0
 """What a boot of another kernel can make us forget."""
 
@@ -45,7 +45,8 @@ class Usage(BaseModel):
     """Since the limits were received, up to the moment below."""
     uptime_s: float
     boot_id: str
-    has_warned: bool = False
+    warned_share: float = 0.0
+    """The highest that was told."""
 
     @property
     def spent_usd(self) -> float:
@@ -57,7 +58,14 @@ def received(known: Usage | None, limits: MachineLimits, now: Moment) -> Usage:
     """The usage after `limits` came in: those of an earlier machine, or again, change nothing."""
     if known is not None and (limits.rental < known.limits.rental or limits == known.limits):
         return carried(known, now)
-    return Usage(limits=limits, elapsed_s=0.0, uptime_s=now.uptime_s, boot_id=now.boot_id)
+    is_same_budget = known is not None and known.limits.budget_usd == limits.budget_usd
+    return Usage(
+        limits=limits,
+        elapsed_s=0.0,
+        uptime_s=now.uptime_s,
+        boot_id=now.boot_id,
+        warned_share=known.warned_share if known is not None and is_same_budget else 0.0,
+    )
 
 
 def carried(usage: Usage, now: Moment) -> Usage:
@@ -92,10 +100,19 @@ def reached(usage: Usage) -> Verdict | None:
     return None
 
 
+def share_to_tell(usage: Usage) -> float:
+    """The highest share of the budget that is spent and was not told; 0.0 for none."""
+    reached = [
+        share for share in WARNING_SHARES if usage.spent_usd >= share * usage.limits.budget_usd
+    ]
+    highest = max(reached, default=0.0)
+    return highest if highest > usage.warned_share else 0.0
+
+
 def warning(usage: Usage) -> str:
-    """What to tell at 80 % of the budget; "" before that, or if it was told."""
+    """What to tell at a share of the budget; "" before that, or if it was told."""
     budget_usd = usage.limits.budget_usd
-    if usage.has_warned or usage.spent_usd < WARNING_SHARE * budget_usd:
+    if not share_to_tell(usage):
         return ""
     return (
         f"{usage.spent_usd:.2f} USD of the budget of {budget_usd:.2f} USD are spent; the training "
@@ -139,10 +156,10 @@ class Meter:
         if usage is not None and usage.uptime_s - self._saved_at_s >= _SAVE_INTERVAL_S:
             self._save(usage)
 
-    def mark_warned(self) -> None:
-        """The warning was told; it is not told again."""
+    def mark_warned(self, share: float) -> None:
+        """This share of the budget was told; it is not told again."""
         if (usage := self.usage) is not None:
-            self._save(usage.model_copy(update={"has_warned": True}))
+            self._save(usage.model_copy(update={"warned_share": share}))
 
     def _save(self, usage: Usage) -> None:
         # First in memory: a full disk must not keep a limit from being kept.

@@ -7,7 +7,8 @@
       machine.json                                  which of several machines may write here
       machine-end.json                              why and how a rented machine ended itself
       datasets/<sha256>.json|.jsonl                 training files, named by their content
-      models/                                       base models that were built or converted here
+      models/                                       base models that were built, converted or
+                                                    quantised here; see `shared.model_cache`
       jobs/<job id>/
         job.json                                    the job spec, written once
         cancel.json                                 there once somebody asked to cancel
@@ -24,6 +25,7 @@
           best/                                     the adapter of the lowest held-out loss, where
                                                     the run may stop early
           adapter/                                  committed by a manifest
+          base-model.json                           which copy of the base model is loaded
           portability.json                          the trainer's answers to prompts of the file
 
 This module knows names and shapes only; it starts nothing and decides nothing.
@@ -132,6 +134,10 @@ class AttemptDirectory:
         return self.path / "adapter"
 
     @property
+    def base_model_path(self) -> Path:
+        return self.path / "base-model.json"
+
+    @property
     def portability_path(self) -> Path:
         return self.path / "portability.json"
 
@@ -232,6 +238,11 @@ class AgentRoot:
     @property
     def models_path(self) -> Path:
         return self.path / "models"
+
+    @property
+    def volume_models_path(self) -> Path:
+        """Base models on a rented machine: beside the root, for all jobs of its volume."""
+        return self.path.parent / "models"
 
     def job(self, job_id: str) -> JobDirectory:
         return JobDirectory(self.path / "jobs" / job_id)

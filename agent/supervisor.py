@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agent.attempt import Attempt, SupervisionSettings, check_dataset, pause
 from agent.fence import Fence
+from agent.gpu_gauges import GpuGauges
 from agent.job import Job
 from agent.launch import read_shim
 from agent.limits import Meter
@@ -67,6 +68,7 @@ class Supervisor:
         self.jobs: dict[str, Job] = {}
         """Every readable job of the root by its id, oldest id first as of the start."""
         self._settings = settings or SupervisionSettings()
+        self._gauges = GpuGauges(self._settings.gpu_interval_s)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._starting = asyncio.Lock()
@@ -165,6 +167,7 @@ class Supervisor:
         self._stopping.set()
         beside = [task for task in (self._limiting, self._fencing) if task is not None]
         await asyncio.gather(*beside, *self._tasks.values(), return_exceptions=True)
+        await self._gauges.close()
         for job in self.jobs.values():
             job.close()
 
@@ -258,7 +261,15 @@ class Supervisor:
 
     def _attempt(self, job: Job, number: int) -> Attempt:
         meter = self.meters[job.spec.job_id]
-        made = Attempt(self.root, job, number, self._settings, fence=self.fence, meter=meter)
+        made = Attempt(
+            self.root,
+            job,
+            number,
+            self._settings,
+            fence=self.fence,
+            meter=meter,
+            gauges=self._gauges,
+        )
         self._attempts[job.spec.job_id] = made
         return made
 

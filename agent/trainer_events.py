@@ -27,6 +27,7 @@ _AGENT_EVENTS = (
     events.TrainerAdopted,
     events.CancelRequested,
     events.AttemptEnded,
+    events.GpuSample,
 )
 
 

@@ -12,6 +12,7 @@
     │   ├── TooLittleMemory          a GPU on which the job would not fit, by the prediction
     │   ├── InvalidMachineRequest    a machine that cannot be rented as it was asked for
     │   ├── OverBudget               no offer is as cheap as the budget asks for
+    │   ├── OverMonthlyLimit         more than all machines of a month may cost, without a reason
     │   ├── JobConflict              the job id is taken by another spec
     │   ├── NoTrainerRunning         a request that needs a trainer, and none is at work
     │   └── UnknownJob               no job of that id, or an ambiguous prefix
@@ -35,6 +36,9 @@
     │   ├── InsufficientBalance      the account has no money left
     │   ├── NoCapacity               this offer is sold out; another may not be
     │   └── ProviderRefused          a request that it will never accept; says why
+    ├── DownloadFailed               a base model does not come now; trying again may help
+    ├── NotEnoughDisk                the disk has less room than is needed; says how much
+    ├── ModelCacheError              a base model's copy was not made or removed: try again
     ├── ProtocolError                bytes that are not what the contract says
     ├── StoreError                   the console's database is locked, damaged, full or not writable
     └── IntegrityError               files whose hashes do not hold
@@ -109,6 +113,17 @@ class InvalidMachineRequest(InvalidInput):
 
 class OverBudget(InvalidInput):
     """The cheapest machine costs more than the budget, or the agreed price, allows."""
+
+
+class OverMonthlyLimit(InvalidInput):
+    """Raised before a job that would go beyond the monthly limit, unless a reason is given."""
+
+    def __init__(self, figures: str) -> None:
+        self.figures = figures
+        super().__init__(
+            f"{figures} Nothing was rented. Rent all the same with --over-limit REASON, which is "
+            "recorded, or raise the limit: `brightrun costs limit USD`."
+        )
 
 
 class JobConflict(InvalidInput):
@@ -277,6 +292,20 @@ class NoCapacity(ProviderError):
 
 class ProviderRefused(ProviderError):
     """A request that is wrong in itself, or about something that is not there."""
+
+
+class DownloadFailed(BrightRunError):
+    """The hub does not answer, or its bytes stop coming; what has come is kept."""
+
+    exit_code = 4
+
+
+class NotEnoughDisk(BrightRunError):
+    """There is less room than is needed, or it was used up on the way."""
+
+
+class ModelCacheError(BrightRunError):
+    """A copy of a base model could not be made, listed or removed. What is complete stays."""
 
 
 class ProtocolError(BrightRunError):

@@ -46,6 +46,39 @@ def describe_step(event: events.Metrics, state: JobState) -> str:
     return "  ".join(words)
 
 
+def describe_gpu(gpu: events.GpuReading) -> str:
+    """`0: 98 %, 61,234 of 81,559 MiB, 71 C, 655 of 700 W`, without what is not known."""
+    figures = [
+        "" if gpu.utilisation_percent is None else f"{gpu.utilisation_percent} %",
+        _of(gpu.memory_used_mib, gpu.memory_total_mib, "MiB"),
+        "" if gpu.temperature_c is None else f"{gpu.temperature_c} C",
+        _of(gpu.power_w, gpu.power_limit_w, "W"),
+        *(f"held back by {clean_line(reason)}" for reason in gpu.held_back_by),
+    ]
+    return f"{gpu.index}: {', '.join(filter(None, figures)) or 'nothing is known'}"
+
+
+def describe_model_progress(event: events.ModelProgress) -> str:
+    """`downloading 34.1 GB of 141.2 GB (24 %), 210.0 MB/s, 0:08:31 left: model-00008-of-00030`."""
+    words = f"{event.what} {size(event.done_bytes)}"
+    if event.total_bytes:
+        share = min(event.done_bytes / event.total_bytes, 1)
+        words += f" of {size(event.total_bytes)} ({share:.0%})".replace("%", " %")
+    if event.what == "loading":  # How far it is, nobody tells.
+        words = f"loading {size(event.total_bytes)}"
+    if event.bytes_per_s:
+        words += f", {size(round(event.bytes_per_s))}/s"
+    if event.eta_s is not None:
+        words += f", {duration(event.eta_s)} left"
+    return words + (f": {clean_line(event.file)}" if event.file else "")
+
+
+def _of(value: int | None, most: int | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:,} {unit}" if most is None else f"{value:,} of {most:,} {unit}"
+
+
 def _words(event: events.Event) -> str:
     match event:
         case events.AttemptStarted():
@@ -59,8 +92,12 @@ def _words(event: events.Event) -> str:
         case events.AttemptEnded():
             follows = "; the next attempt follows" if event.will_retry else ""
             return f"attempt ended: {event.stop_reason} {event.detail}".rstrip() + follows
+        case events.GpuSample():
+            return "GPUs " + "; ".join(map(describe_gpu, event.gpus))
         case events.StageEntered():
             return f"{event.status}: {event.activity} {event.detail}"
+        case events.ModelProgress():
+            return describe_model_progress(event)
         case events.RunFacts():
             return _run_facts(event)
         case events.Metrics():

@@ -70,6 +70,30 @@ class AttemptEnded(_Event):
     will_retry: bool = False
 
 
+class GpuReading(BaseModel):
+    """One GPU at one moment; None stands for what its driver does not tell."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    index: int
+    utilisation_percent: int | None = None
+    """Share of the last moments, a second at most, in which it computed anything at all."""
+    memory_used_mib: int | None = None
+    memory_total_mib: int | None = None
+    temperature_c: int | None = None
+    power_w: int | None = None
+    power_limit_w: int | None = None
+    held_back_by: tuple[str, ...] = ()
+    """Why its clocks are lower than they could be, such as `power cap` and `heat`."""
+
+
+class GpuSample(_Event):
+    """All GPUs of the machine while a trainer runs; about once a minute, oftener as they change."""
+
+    kind: Literal["gpu_sample"] = "gpu_sample"
+    gpus: tuple[GpuReading, ...]
+
+
 # --- written by the trainer -------------------------------------------------------------------
 
 
@@ -80,6 +104,21 @@ class StageEntered(_Event):
     status: JobStatus
     activity: Activity
     detail: str = ""
+
+
+class ModelProgress(_Event):
+    """How far the base model is on its way to the memory; said every few seconds while it moves."""
+
+    kind: Literal["model_progress"] = "model_progress"
+    what: Literal["downloading", "quantising", "verifying", "loading"]
+    done_bytes: int
+    total_bytes: int
+    """Of the whole model; 0 where it is not known."""
+    bytes_per_s: float | None = None
+    """Over the last minute; None before it can be told."""
+    eta_s: float | None = None
+    file: str = ""
+    """What is at work now."""
 
 
 class RunFacts(_Event):
@@ -103,6 +142,9 @@ class RunFacts(_Event):
     """The implementation, and why: `sdpa (no flash attention on a CPU)`."""
     target_modules: str = ""
     """The linear layers that carry the adapter, and why these."""
+    quantized_copy: str = ""
+    """The commit of the quantised copy that was loaded, which then lies where the job's machine
+    keeps its base models; empty where the model was quantised while it was loaded."""
     separate_rows: int = 0
     """Rows beyond one a conversation, where histories branch and cannot be folded."""
     processes: int = 1
@@ -220,7 +262,9 @@ Event = Annotated[
     | TrainerAdopted
     | CancelRequested
     | AttemptEnded
+    | GpuSample
     | StageEntered
+    | ModelProgress
     | RunFacts
     | Metrics
     | Evaluation
@@ -233,6 +277,10 @@ Event = Annotated[
     | TrainerFinished,
     Field(discriminator="kind"),
 ]
+
+
+MEASUREMENTS = (Metrics, GpuSample, ModelProgress)
+"""Kinds that come all the time; a list of what happened leaves them out."""
 
 
 class TrainerRecord(BaseModel):

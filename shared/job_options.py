@@ -20,6 +20,8 @@ JOB_OPTIONS = {
     "over_long": "Conversations over max_seq_length: refuse the job, or exclude them.",
     "attention": "The attention kernel; auto is the fastest that the machine has.",
     "pack_tokens": "Most tokens of a micro-batch of several conversations; fewer need less memory.",
+    "model_cache": "Keep a quantised copy of the base model for the next job; auto: large models "
+    "of the hub.",
     "num_gpus": "Replicas, one process each; on a CPU as many processes.",
     "optim": "The optimizer; auto is paged 8-bit AdamW on CUDA and torch's AdamW elsewhere.",
     "max_non_finite_steps": "So many steps in a row with a NaN or infinite loss end the run.",

@@ -91,6 +91,9 @@ class JobSpec(BaseModel):
     pack_tokens: Annotated[int, Field(ge=256, le=131_072)] = 8192
     """Most tokens of a micro-batch of several rows; they are packed only where the attention can
     tell rows apart without a mask. A longer row is a micro-batch of its own."""
+    model_cache: Literal["auto", "on", "off"] = "auto"
+    """Whether a quantised copy of the base model is kept beside the job and loaded the next time.
+    `auto`: of models of the hub whose weights are 1 GB and more."""
     num_gpus: Annotated[int, Field(ge=1, le=64)] = 1
     """Replicas, one process each; on a CPU as many processes."""
     max_non_finite_steps: Annotated[int, Field(ge=1, le=100)] = 3

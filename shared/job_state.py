@@ -6,7 +6,7 @@ agent and in a test; nothing here reads a clock, a file or a socket.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -14,12 +14,16 @@ from pydantic import BaseModel, ConfigDict
 from shared import events
 from shared.lifecycle import (
     BETWEEN_MACHINES,
+    FETCHING_MODEL,
     STOP_REASONS,
     Activity,
     JobStatus,
     StopReason,
     status_after,
 )
+
+IDLE_BELOW_PERCENT = 5
+"""A GPU that trains is at 80 % and more; one that waits is at 0, with a few for the display."""
 
 
 class JobState(BaseModel):
@@ -40,6 +44,8 @@ class JobState(BaseModel):
     learning_rate: float | None = None
     grad_norm: float | None = None
     tokens_per_s: float | None = None
+    model_progress: events.ModelProgress | None = None
+    """How far the base model is on its way; None before and after."""
     step_s: float | None = None
     """Exponential average over the steps of this attempt."""
     eval_loss: float | None = None
@@ -58,6 +64,11 @@ class JobState(BaseModel):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     last_event_at: datetime | None = None
+    gpus: tuple[events.GpuReading, ...] = ()
+    """As last sampled in this attempt; empty where there is none."""
+    gpus_at: datetime | None = None
+    gpu_idle_since: datetime | None = None
+    """Since when no GPU has had anything to do, though the job trains; None otherwise."""
 
     @property
     def cursor(self) -> tuple[int, int]:
@@ -76,6 +87,12 @@ class JobState(BaseModel):
         if self.activity in BETWEEN_MACHINES:
             return None
         return max(self.total_steps - self.step, 0) * self.step_s
+
+
+def are_idle(gpus: Sequence[events.GpuReading]) -> bool:
+    """True if each of them is known to do next to nothing."""
+    loads = [gpu.utilisation_percent for gpu in gpus]
+    return bool(loads) and all(load is not None and load < IDLE_BELOW_PERCENT for load in loads)
 
 
 def fold(records: Iterable[events.JournalRecord], state: JobState | None = None) -> JobState:
@@ -115,14 +132,24 @@ def _changes(state: JobState, record: events.JournalRecord) -> dict[str, object]
                 "detail": event.detail,
                 "step_s": None,
                 "tokens_per_s": None,
+                "model_progress": None,
                 "outcome": None,
+                **_NO_GPUS,
             }
         case events.StageEntered() as event:
             return {
                 "status": status_after(state.status, event.status),
                 "activity": event.activity,
                 "detail": event.detail,
+                "model_progress": state.model_progress
+                if event.activity in FETCHING_MODEL
+                else None,
+                "gpu_idle_since": None,
             }
+        case events.GpuSample() as event:
+            return _after_sample(state, record, event)
+        case events.ModelProgress() as event:
+            return {"model_progress": event}
         case events.RunFacts() as event:
             return {"total_steps": event.total_steps}
         case events.Evaluation() as event:
@@ -141,11 +168,26 @@ def _changes(state: JobState, record: events.JournalRecord) -> dict[str, object]
         case events.AdapterVerified():
             return {"adapter_verified": True}
         case events.CancelRequested() as event:
-            return {"activity": Activity.CANCELLING, "detail": event.reason}
+            return {
+                "activity": Activity.CANCELLING,
+                "detail": event.reason,
+                "gpu_idle_since": None,
+            }
         case events.AttemptEnded() as event:
-            return _after_end(state, record, event)
+            return {**_NO_GPUS, **_after_end(state, record, event)}
         case _:
             return {}
+
+
+_NO_GPUS: dict[str, object] = {"gpus": (), "gpus_at": None, "gpu_idle_since": None}
+
+
+def _after_sample(
+    state: JobState, record: events.JournalRecord, event: events.GpuSample
+) -> dict[str, object]:
+    is_idle = state.activity is Activity.TRAINING and are_idle(event.gpus)
+    since = (state.gpu_idle_since or record.time) if is_idle else None
+    return {"gpus": event.gpus, "gpus_at": record.time, "gpu_idle_since": since}
 
 
 def _after_metrics(state: JobState, event: events.Metrics) -> dict[str, object]:
@@ -168,9 +210,14 @@ def _after_end(
     if state.status.is_final:
         return {}
     if event.will_retry:
-        return {"activity": Activity.RECOVERING, "detail": event.detail}
+        return {
+            "activity": Activity.RECOVERING,
+            "detail": event.detail,
+            "model_progress": None,
+        }
     if state.rented:
         return {
+            "model_progress": None,
             "activity": Activity.SECURING_RESULTS,
             "detail": event.detail,
             "outcome": event.stop_reason,
@@ -179,6 +226,7 @@ def _after_end(
         "status": status_after(state.status, STOP_REASONS[event.stop_reason].status),
         "activity": None,
         "detail": event.detail,
+        "model_progress": None,
         "stop_reason": event.stop_reason,
         "ended_at": record.time,
     }

@@ -89,6 +89,12 @@ BETWEEN_MACHINES = frozenset(
 """Nothing trains meanwhile, so no speed of before says when the job will end."""
 
 
+FETCHING_MODEL = frozenset(
+    {Activity.PREPARING_MODEL, Activity.DOWNLOADING_MODEL, Activity.LOADING_MODEL}
+)
+"""The base model is on its way to the memory."""
+
+
 class StopReason(StrEnum):
     """Why an attempt ended. Every reason has a row in `STOP_REASONS`."""
 
@@ -104,6 +110,7 @@ class StopReason(StrEnum):
     HOST_OUT_OF_MEMORY = "host_out_of_memory"
     NON_FINITE = "non_finite"
     DISK_FULL = "disk_full"
+    DOWNLOAD_FAILED = "download_failed"
     CHECKPOINT_MISMATCH = "checkpoint_mismatch"
     ADAPTER_REJECTED = "adapter_rejected"
     TRAINER_CRASHED = "trainer_crashed"
@@ -176,6 +183,12 @@ STOP_REASONS: dict[StopReason, StopRow] = {
         JobStatus.FAILED,
         False,
         "Free disk space or keep fewer checkpoints; `brightrun resume` goes on from the last one.",
+    ),
+    StopReason.DOWNLOAD_FAILED: StopRow(
+        JobStatus.FAILED,
+        True,
+        "The base model did not come; `brightrun retry` goes on where the download ended.",
+        idle_retries=2,
     ),
     StopReason.CHECKPOINT_MISMATCH: StopRow(
         JobStatus.FAILED,

@@ -16,6 +16,10 @@ from shared.memory.cards import CARDS
 DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
 """A stock image with sshd and Python 3.12, as in the provider's API examples (2026-08)."""
 
+DEFAULT_START_SCRIPT = "/start.sh"
+DEFAULT_MOUNT_PATH = "/workspace"
+"""As in the provider's own images."""
+
 HOURS_PER_MONTH = 730
 
 
@@ -84,9 +88,11 @@ class MachineRequest(BaseModel):
     """None: what is on the machine is lost with it."""
     network_volume_usd_per_month: Annotated[float, Field(ge=0)] | None = None
     image: Annotated[str, Field(min_length=1)] = DEFAULT_IMAGE
-    start_script: str = "/start.sh"
+    registry: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    """The provider's id of credentials for a private image; the credentials stay with it."""
+    start_script: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = DEFAULT_START_SCRIPT
     """In the image; it runs sshd, and our start command ends with it."""
-    mount_path: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/workspace"
+    mount_path: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = DEFAULT_MOUNT_PATH
     """Where the network volume is mounted; without one, a directory of the container's disk."""
     container_disk_gb: Annotated[int, Field(ge=10, le=2000)] = 50
     min_cuda: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = "12.8"

@@ -25,6 +25,9 @@ from posixpath import relpath
 
 RUNPOD_API = "https://api.runpod.io"
 """Where the pod ends itself unless its environment names another place."""
+PREBUILT = "/opt/brightrun"
+"""Where an image of ours has code and environments ready; laid out as the directory of ours on a
+machine, and only read there."""
 CONTAINER_STARTS = "brightrun: the container starts"
 """The first line of its log, each time: what an earlier start has printed counts no more."""
 MACHINE_FILE = "machine.json"
@@ -165,8 +168,8 @@ dead_man() {
 }
 share_parts() {
   local part
-  for part in code env trainer-env pip hub; do mkdir -p "$shared/$part"; done
-  for part in code env trainer-env pip hub install.lock; do
+  for part in code env trainer-env pip hub models; do mkdir -p "$shared/$part"; done
+  for part in code env trainer-env pip hub models install.lock; do
     [ -L "$base/$part" ] || ln -s "$to_shared/$part" "$base/$part" || say "cannot link $base/$part"
   done
 }

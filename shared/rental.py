@@ -6,6 +6,7 @@ than the job's status: `shared.lifecycle` says what the public sees.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -110,6 +111,24 @@ class Rental(BaseModel):
     """Where the results are safe, in words; "" while they are not."""
     question: str = ""
     """What the user is asked; "" while nothing is."""
+    over_limit: str = ""
+    """The month whose limit the next machine would exceed, while that is asked; `2026-11`."""
+    phase_s: Mapping[RentalPhase, float] = {}
+    """How long the job was in each phase that it has left, all times together."""
+
+    def left_at(self, now: datetime) -> dict[RentalPhase, float]:
+        """`phase_s` once the phase of now is left."""
+        so_far = self.phase_s.get(self.phase, 0.0)
+        return {**self.phase_s, self.phase: so_far + max((now - self.since).total_seconds(), 0.0)}
+
+
+NOT_AT_WORK = (RentalPhase.QUEUED, RentalPhase.ASKING, RentalPhase.DONE)
+"""A job in one of these takes no place among those that run at once."""
+
+
+def is_at_work(rental: Rental) -> bool:
+    """True for a job that takes a place among those that run at once."""
+    return rental.phase not in NOT_AT_WORK
 
 
 class Wish(StrEnum):
@@ -142,6 +161,9 @@ class MachinePurpose(StrEnum):
 
     TRAIN = "train"
     RESCUE = "rescue"
+    """To bring home what is on a job's volume."""
+    CACHE = "cache"
+    """To look after the base models on a volume; it belongs to no job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,9 @@ def ensure_environment(recipe: Recipe, installers: Installers) -> Path:
         InvalidInput: not enough space, or no working `venv`.
         InstallationFailed: the packages cannot be installed or imported.
     """
-    python = recipe.directory / "bin" / "python"
-    if is_complete(recipe.directory) and _runs(python):
-        return python
+    if (ready := ready_environment(recipe.directory)) is not None:
+        return ready
+    python = python_of(recipe.directory)
     _require_space(recipe)
     count = len(recipe.pins.split())
     step(f"installing {recipe.title} ({count} package{'s' if count != 1 else ''})")
@@ -64,6 +64,17 @@ def ensure_environment(recipe: Recipe, installers: Installers) -> Path:
     _check(python, recipe.modules)
     stamp(recipe.directory)
     return python
+
+
+def ready_environment(directory: Path) -> Path | None:
+    """The interpreter of an environment that is complete and works; None if it is not."""
+    python = python_of(directory)
+    return python if is_complete(directory) and _runs(python) else None
+
+
+def python_of(directory: Path) -> Path:
+    """Where an environment has its interpreter."""
+    return directory / "bin" / "python"
 
 
 def digest(*parts: str) -> str:

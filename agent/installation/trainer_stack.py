@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.installation.base import Base
-from agent.installation.environment import Recipe, digest, ensure_environment
+from agent.installation.environment import (
+    Recipe,
+    digest,
+    ensure_environment,
+    ready_environment,
+)
 from agent.installation.packages import Installers
 from agent.installation.report import step
 from shared.clean_text import clean_line
@@ -45,9 +50,17 @@ class ImageTorch:
 
 
 def ensure_trainer(
-    base: Base, pins: str, pythons: Sequence[str], installers: Installers, *, has_gpu: bool
+    base: Base,
+    pins: str,
+    pythons: Sequence[str],
+    installers: Installers,
+    *,
+    has_gpu: bool,
+    prebuilt: Base | None = None,
 ) -> None:
     """Make the stack and let `trainer.json` name it; leave a file of the user's own alone.
+
+    Where the image has brought the very same stack, in `prebuilt`, that one is named.
 
     Raises:
         InvalidInput: not enough space, or no working `venv`.
@@ -56,11 +69,28 @@ def ensure_trainer(
     if is_users_own(base):
         return
     key = digest(pins)
-    recipe = _recipe(base.trainer_environments / key, pins, pythons, has_gpu)
-    python = ensure_environment(recipe, installers)
+    python = None if prebuilt is None else ready_environment(prebuilt.trainer_environments / key)
+    if python is not None:
+        step("using the training stack of the image")
+    else:
+        recipe = _recipe(base.trainer_environments / key, pins, pythons, has_gpu)
+        python = ensure_environment(recipe, installers)
     command = [str(python), "-P", "-m", "agent.trainer"]
     base.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomic(base.trainer_file, json.dumps({"command": command, "key": key}))
+
+
+def prebuild_trainer(base: Base, pins: str, python: str, installers: Installers) -> Path:
+    """Make the stack for machines with a GPU on one that has none, such as the builder of an image.
+
+    Raises:
+        InvalidInput, InstallationFailed: as `ensure_trainer`.
+    """
+    title = "the training stack"
+    directory = base.trainer_environments / digest(pins)
+    needed_bytes = _WITH_TORCH_BYTES[True]
+    recipe = Recipe(directory, pins, MODULES, title, needed_bytes, python)
+    return ensure_environment(recipe, installers)
 
 
 def is_users_own(base: Base) -> bool:

@@ -39,6 +39,8 @@ REASONS: tuple[tuple[type[Exception], StopReason], ...] = (
     (errors.InvalidJobSpec, StopReason.INVALID_JOB_SPEC),
     (errors.CheckpointRejected, StopReason.CHECKPOINT_MISMATCH),
     (errors.IntegrityError, StopReason.ADAPTER_REJECTED),
+    (errors.DownloadFailed, StopReason.DOWNLOAD_FAILED),
+    (errors.NotEnoughDisk, StopReason.DISK_FULL),
     (NonFinite, StopReason.NON_FINITE),
     (torch.OutOfMemoryError, StopReason.OUT_OF_MEMORY),
     (Terminated, StopReason.TRAINER_KILLED),

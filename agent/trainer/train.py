@@ -35,6 +35,7 @@ from agent.trainer.checkpointing.snapshot import SnapshotTaker
 from agent.trainer.event_writer import EventWriter
 from agent.trainer.failures import Terminated
 from agent.trainer.micro_batches import pack
+from agent.trainer.model_cache import trainers_copy
 from agent.trainer.models.attention import SDPA_ROWS, Attention, choose_attention
 from agent.trainer.models.base_model import (
     QUANTIZATION,
@@ -44,7 +45,6 @@ from agent.trainer.models.base_model import (
     load_config,
     load_quantized,
     load_tokenizer,
-    locate,
     template_renderer,
 )
 from agent.trainer.models.target_modules import choose_target_modules, skeleton
@@ -95,9 +95,11 @@ def run(
     if manifest.file_sha256(spec.dataset_path) != job.dataset.sha256:
         raise DatasetChanged(f"{job.dataset.file_name}: is not the file that was checked")
     enter(writer, JobStatus.PREPROCESSING, Activity.PREPARING_MODEL, job.base_model)
-    location = locate(job.base_model, job.base_model_revision, spec.models_directory)
+    if replicas.is_first_on_machine:
+        trainers_copy.choose(directory, spec, writer)
     # Not before a model of ours is built: from here on the first replica alone would save it.
     replicas.meet()
+    location = trainers_copy.chosen(directory, spec)
     require_same_job(replicas, spec)
     tokenizer = load_tokenizer(location)
     render = template_renderer(tokenizer)
@@ -108,6 +110,8 @@ def run(
 
     # The model: NF4 base, LoRA on top, parameters of the adapter in fp32.
     enter(writer, JobStatus.PREPROCESSING, Activity.LOADING_MODEL, location.name_or_path)
+    if location.copy is not None:
+        writer.write(trainers_copy.loading(location.copy))
     config = load_config(location)
     adapted, why_these = choose_target_modules(skeleton(config), job.hyperparameters.target_modules)
     model, attention = load_for_training(location, config, job)
@@ -168,6 +172,7 @@ def run(
         optim=optimizer,
         attention=str(attention),
         target_modules=f"{', '.join(adapted)} ({why_these})",
+        quantized_copy="" if location.copy is None else location.copy.parent.name,
         processes=replicas.count,
     )
     writer.write(facts)
@@ -315,6 +320,7 @@ def run_facts(
     optim: str,
     attention: str,
     target_modules: str,
+    quantized_copy: str,
     processes: int,
 ) -> events.RunFacts:
     """What is about to be trained, counted from the encoded examples and the model itself."""
@@ -334,6 +340,7 @@ def run_facts(
         versions=package_versions(),
         attention=attention,
         target_modules=target_modules,
+        quantized_copy=quantized_copy,
         separate_rows=data.separate_rows,
         processes=processes,
         micro_batch_tokens=longest_micro_batch(data, trainer.memory.pack_limit),

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.errors import StoreError, UnknownJob
 from shared.machine_request import MachineRequest
 from shared.rental import (
+    NOT_AT_WORK,
     Lease,
     LedgerEntry,
     Machine,
@@ -31,7 +32,14 @@ from shared.rental import (
     Wish,
 )
 from shared.store.database import Database
-from shared.store.schema import leases, machines, rental_ledger, rentals, store_marks
+from shared.store.schema import (
+    leases,
+    machines,
+    rental_ledger,
+    rentals,
+    store_marks,
+    training_jobs,
+)
 from shared.store.uninterrupted import uninterrupted
 from shared.store.upsert import insert_into
 
@@ -90,11 +98,14 @@ class Rentals:
             return [_rental_of(row) for row in found]
 
     @uninterrupted
-    async def replace(self, before: StoredRental, rental: Rental) -> StoredRental:
-        """Go on from `before`.
+    async def replace(
+        self, before: StoredRental, rental: Rental, *, beside_at_most: int | None = None
+    ) -> StoredRental:
+        """Go on from `before`; with `beside_at_most`, only where no more others are at work.
 
         Raises:
-            RentalConflict: it is not the latest any more; nothing was written.
+            RentalConflict: it is not the latest any more, or too many are at work; nothing was
+                written.
         """
         statement = (
             update(rentals)
@@ -103,6 +114,8 @@ class Rentals:
             .values(version=before.version + 1, **_rental_columns(rental))
         )
         async with self._database.writing() as connection:
+            if beside_at_most is not None:
+                await _require_place(connection, before.job_id, beside_at_most)
             if (await connection.execute(statement)).rowcount != 1:
                 raise RentalConflict(f"{before.job_id}: another controller has gone on with it.")
             query = select(rentals).where(rentals.c.training_job_id == before.job_id)
@@ -179,7 +192,7 @@ class Rentals:
         query = select(machines).where(machines.c.name == name)
         async with self._database.writing() as connection:
             await connection.execute(statement)
-            return _machine_of((await connection.execute(query)).mappings().one())
+            return machine_of((await connection.execute(query)).mappings().one())
 
     @uninterrupted
     async def machine(self, name: str) -> Machine | None:
@@ -187,7 +200,7 @@ class Rentals:
         query = select(machines).where(machines.c.name == name)
         async with self._database.reading() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
-        return None if row is None else _machine_of(row)
+        return None if row is None else machine_of(row)
 
     @uninterrupted
     async def machines(
@@ -200,11 +213,14 @@ class Rentals:
         if wanted := [state.value for state in states]:
             query = query.where(machines.c.state.in_(wanted))
         async with self._database.reading() as connection:
-            return [_machine_of(row) for row in (await connection.execute(query)).mappings()]
+            return [machine_of(row) for row in (await connection.execute(query)).mappings()]
 
     @uninterrupted
     async def note(self, job_id: str, now: datetime, message: str, level: str = "info") -> None:
-        """Add a line to the job's ledger; the same line as the last one is not repeated."""
+        """Add a line to the job's ledger; the same line as the last one is not repeated.
+
+        A machine that looks after a volume belongs to no job, and has no ledger.
+        """
         columns = rental_ledger.c
         last = (
             select(columns.seq, columns.message)
@@ -212,9 +228,12 @@ class Rentals:
             .order_by(columns.seq.desc())
             .limit(1)
         )
+        job = select(training_jobs.c.id).where(training_jobs.c.id == job_id)
         async with self._database.writing() as connection:
             row = (await connection.execute(last)).one_or_none()
             if row is not None and row.message == message:
+                return
+            if row is None and await connection.scalar(job) is None:
                 return
             values = {
                 "training_job_id": job_id,
@@ -294,6 +313,21 @@ async def _require(connection: AsyncConnection, job_id: str) -> None:
         raise UnknownJob(f"{job_id} runs on no rented machine.")
 
 
+async def _require_place(connection: AsyncConnection, job_id: str, beside_at_most: int) -> None:
+    # All that are open, since on PostgreSQL only rows that are read make others wait.
+    query = (
+        select(rentals.c.training_job_id, rentals.c.phase)
+        .where(rentals.c.phase != RentalPhase.DONE.value)
+        .order_by(rentals.c.training_job_id)
+        .with_for_update()
+    )
+    idle = {phase.value for phase in NOT_AT_WORK}
+    found = (await connection.execute(query)).all()
+    others = [row for row in found if row.training_job_id != job_id and row.phase not in idle]
+    if len(others) > beside_at_most:
+        raise RentalConflict(f"{job_id}: another job has taken the place.")
+
+
 def _rental_columns(rental: Rental) -> dict[str, Any]:
     return {"phase": rental.phase.value, "rental": json.loads(rental.model_dump_json())}
 
@@ -332,7 +366,7 @@ def _machine_row(machine: Machine) -> dict[str, Any]:
     }
 
 
-def _machine_of(row: RowMapping) -> Machine:
+def machine_of(row: RowMapping) -> Machine:
     values = dict(row)
     values["job_id"] = values.pop("training_job_id")
     values["purpose"] = MachinePurpose(values["purpose"])

@@ -293,6 +293,8 @@ sweeps = Table(
     Column("definition", JSON, nullable=False),
     # Of all its jobs together; null on machines that nobody pays for by the hour.
     Column("budget_usd", Double),
+    # Job id -> the share of the budget that it was given when it began.
+    Column("caps_usd", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -308,7 +310,7 @@ job_templates = Table(
 money_notices = Table(
     "money_notices",
     metadata,
-    # `job` with a job's id, `month` with 2026-11: each share of a limit is told once.
+    # `job` and `projected` with a job's id, `month` with 2026-11: each share is told once.
     Column("scope", String(10), nullable=False),
     Column("key", String(63), nullable=False),
     Column("share", Double, nullable=False),
@@ -334,9 +336,9 @@ spending_overrides = Table(
 machine_bills = Table(
     "machine_bills",
     metadata,
-    # Of a row in `machines`; what the provider has put on its bill.
+    # Of a row in `machines`; what the provider has put on its bill, null while it says nothing.
     Column("machine_name", String(120), primary_key=True),
-    Column("billed_usd", Double, nullable=False),
+    Column("billed_usd", Double),
     Column("asked_at", UtcDateTime, nullable=False),
 )
 
@@ -353,4 +355,17 @@ network_volumes = Table(
     Column("first_seen_at", UtcDateTime, nullable=False),
     Column("last_seen_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("provider", "volume_id"),
+)
+
+cached_models = Table(
+    "cached_models",
+    metadata,
+    # Base models that lie quantised on a network volume, as our jobs have found them.
+    Column("volume_id", String(120), nullable=False),
+    Column("base_model", String(200), nullable=False),
+    # A commit of the hub.
+    Column("revision", String(80), nullable=False),
+    Column("size_bytes", BigInteger),
+    Column("seen_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("volume_id", "base_model", "revision"),
 )

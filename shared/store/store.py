@@ -21,11 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.agent_protocol import Health, MachineFacts
 from shared.errors import InvalidJobSpec, StoreError, UnknownJob
 from shared.events import (
+    MEASUREMENTS,
     AdapterSaved,
     AdapterVerified,
     Evaluation,
     JournalRecord,
-    Metrics,
     utc_now,
 )
 from shared.job_spec import JobSpec
@@ -34,10 +34,13 @@ from shared.lifecycle import FINAL_STATUSES, Activity, JobStatus, StopReason
 from shared.machine_request import MachineRequest
 from shared.rental import Rental
 from shared.store import rows
+from shared.store.cached_models import CachedModels
 from shared.store.cursor import Cursor, records_after
 from shared.store.database import Database
 from shared.store.engine import create_engine, migrate
 from shared.store.failures import translated
+from shared.store.forecasts import Forecasts
+from shared.store.queue import JobQueue
 from shared.store.record_writer import RecordWriter
 from shared.store.rentals import Rentals, rental_row
 from shared.store.schema import (
@@ -48,6 +51,7 @@ from shared.store.schema import (
     training_jobs,
     training_metrics_history,
 )
+from shared.store.spending import SpendingRecords
 from shared.store.store_settings import StoreSettings
 from shared.store.stored import (
     Applied,
@@ -57,6 +61,8 @@ from shared.store.stored import (
     StoredJob,
     latest_by_step,
 )
+from shared.store.sweeps import Sweeps
+from shared.store.templates import Templates
 from shared.store.training_files import TrainingFiles
 from shared.store.uninterrupted import ended, uninterrupted
 from shared.store.upsert import insert_into
@@ -92,7 +98,13 @@ class Store:
         self.database = database
         self.training_files = TrainingFiles(database)
         self.rentals = Rentals(database)
+        self.cached_models = CachedModels(database)
         self.settings = StoreSettings(database)
+        self.forecasts = Forecasts(database)
+        self.sweeps = Sweeps(database)
+        self.queue = JobQueue(database)
+        self.templates = Templates(database)
+        self.spending = SpendingRecords(database)
         self.transactions = database.transactions
         self._records = RecordWriter(database.engine.dialect)
 
@@ -118,7 +130,8 @@ class Store:
             InvalidJobSpec: the id belongs to a job with another spec.
         """
         now = utc_now()
-        state = JobState(rented=request is not None)
+        activity = Activity.WAITING_FOR_TURN if waits_for_turn else None
+        state = JobState(rented=request is not None, activity=activity)
         job = StoredJob(
             spec,
             state,
@@ -273,7 +286,8 @@ class Store:
     ) -> list[JournalRecord]:
         """The job's records in order; with `last`, only that many of the newest.
 
-        `without_metrics` leaves out those of single steps, which `metrics` has more cheaply.
+        `without_metrics` leaves out what is measured all the time: single steps, which `metrics`
+        has more cheaply, and samples of GPUs.
         """
         columns = job_events.c
         query = (
@@ -283,7 +297,8 @@ class Store:
             .limit(last)
         )
         if without_metrics:
-            query = query.where(columns.kind != Metrics.model_fields["kind"].default)
+            kinds = [kind.model_fields["kind"].default for kind in MEASUREMENTS]
+            query = query.where(columns.kind.not_in(kinds))
         async with self.database.reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [rows.record_of(row) for row in reversed(found)]
@@ -322,6 +337,23 @@ class Store:
         async with self.database.reading() as connection:
             bodies = (await connection.scalars(query)).all()
         return [kind.model_validate(body) for body in reversed(bodies)]
+
+    @uninterrupted
+    async def records_of(
+        self, job_id: str, kind: type[_Event], last: int | None = None
+    ) -> list[JournalRecord]:
+        """As `events_of`, each with its time and its place in the journal."""
+        columns = job_events.c
+        query = (
+            select(job_events)
+            .where(columns.training_job_id == job_id)
+            .where(columns.kind == kind.model_fields["kind"].default)
+            .order_by(columns.attempt.desc(), columns.seq.desc())
+            .limit(last)
+        )
+        async with self.database.reading() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [rows.record_of(row) for row in reversed(found)]
 
     @uninterrupted
     async def metrics(self, job_id: str) -> list[MetricsPoint]:

@@ -20,7 +20,12 @@ CONCURRENT_JOBS = "concurrent_jobs"
 MONTHLY_LIMIT_USD = "monthly_limit_usd"
 """For all rented machines and volumes of a calendar month (UTC)."""
 
+OWN_HOST_JOBS = "own_host_jobs"
+"""Jobs of the queue that run at once on one machine of the user's own; a whole number."""
+
 USUAL_CONCURRENT_JOBS = 3
+USUAL_OWN_HOST_JOBS = 1
+"""Two jobs on one GPU would have half of it each, or run out of its memory."""
 USUAL_MONTHLY_LIMIT_USD = 500.0
 
 ValueT = TypeVar("ValueT", int, float, str)
@@ -54,6 +59,10 @@ class StoreSettings:
     async def concurrent_jobs(self) -> int:
         """How many rented jobs run at once."""
         return await self.get(CONCURRENT_JOBS, USUAL_CONCURRENT_JOBS)
+
+    async def own_host_jobs(self) -> int:
+        """How many jobs of the queue run at once on one machine of the user's own."""
+        return await self.get(OWN_HOST_JOBS, USUAL_OWN_HOST_JOBS)
 
     async def monthly_limit_usd(self) -> float:
         """What all machines and volumes of a month may cost before consent is asked for."""

@@ -38,6 +38,10 @@ TRAINING, EVALUATING = stage(Activity.TRAINING), stage(Activity.EVALUATING)
 
 LIMIT_OF = {
     "nothing was said yet": ([], 1000),
+    "a model is downloaded": (
+        [events.ModelProgress(what="downloading", done_bytes=1, total_bytes=2)],
+        1000,
+    ),
     "a model is loaded": ([stage(Activity.LOADING_MODEL)], 1000),
     "before the first step": ([TRAINING], 1000),
     "short steps": ([TRAINING, *steps(0.5, 0.5)], 60),
@@ -138,3 +142,13 @@ def test_a_hang_says_its_figures():
         "The trainer said nothing for 141.0 s (training, after step 2); at most 140.0 s was "
         "expected, 10 times the usual step of 14.0 s."
     )
+
+
+def test_bytes_of_a_model_are_a_sign_of_life():
+    watchdog = Watchdog(LIMITS)
+    watchdog.heard(stage(Activity.DOWNLOADING_MODEL))
+    for second in range(3 * int(LIMITS.unmeasured_s)):
+        if second % 900 == 0:
+            progress = events.ModelProgress(what="downloading", done_bytes=second, total_bytes=0)
+            watchdog.heard(progress)
+        assert watchdog.look(second) is None

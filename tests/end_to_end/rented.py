@@ -22,6 +22,8 @@ from unittest import mock
 from agent.run_directory import AgentRoot
 from shared.dataset.report import DatasetReport
 from shared.events import Event, Metrics, decode_journal_records
+from shared.forecast.arithmetic import forecast
+from shared.forecast.forecast import Place, PlannedWork
 from shared.job_spec import DatasetReference, JobSpec
 from shared.lifecycle import JobStatus
 from shared.machine_request import Candidate, MachineRequest, Stock
@@ -139,7 +141,14 @@ class Rented:
                 use_stand_in_trainer(self, place, job_id)
         spec = self.spec(job_id, notes, **changes)
         report = _clean_report(self.dataset)
-        job, _ = await start_rented_job(session, self.dataset, spec, report, request)
+        first = request.candidates[0]
+        foreseen = forecast(
+            PlannedWork(base_model="tiny", tokens_per_epoch=100, num_epochs=1, total_steps=1),
+            Place(machine=first.gpu_type, is_rented=True, usd_per_hour=first.usd_per_hour),
+        )
+        job, _ = await start_rented_job(
+            session, self.dataset, spec, report, request, foreseen=foreseen
+        )
         return job
 
     @asynccontextmanager

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from shared.events import Resumed
+from shared.forecast.forecast import PartName
 from shared.lifecycle import JobStatus
 from shared.manifest import verify
 from shared.rental import RentalPhase
 from tests.end_to_end.rented import (
     H100,
+    PRICE,
     Rented,
     check_invariants,
+    until,
     until_final,
     until_question,
     until_step,
@@ -21,8 +24,10 @@ from tests.end_to_end.rented import (
 from tests.remote.remote_box import needs_a_box
 from tui.services.controller.fleet import our_machines
 from tui.services.controller.rescue import rescue
+from tui.services.forecasting import past_of
 from tui.services.kept_logs import kept_log
 from tui.services.rented_jobs import MOVE, answer_question
+from tui.services.session import Session
 
 pytestmark = needs_a_box
 
@@ -36,7 +41,28 @@ async def test_a_job_gets_a_machine_trains_comes_home_and_nothing_is_left(user: 
         assert (job.status, job.state.step) == (JobStatus.COMPLETED, 6)
         assert (user.config.home / "adapters" / "job-one").is_dir()
         assert "took step 6" in kept_log(user.config.home, "job-one", None, last_lines=3)
+        await check_forecast(session, "job-one")
         await check_invariants(user, session, "job-one")
+
+
+async def check_forecast(session: Session, job_id: str) -> None:
+    """What the job took stands beside what was foreseen, all of what was paid for in its parts."""
+
+    async def is_settled() -> bool:
+        kept = await session.store.forecasts.get(job_id)
+        return kept is not None and kept.actual is not None
+
+    await until(is_settled)
+    found = await session.store.forecasts.get(job_id)
+    assert found is not None and found.actual is not None
+    actual = found.actual
+    assert actual.corrects and actual.machine == found.forecast.place.machine
+    told = {PartName.MACHINE, PartName.INSTALL, PartName.TRAINING, PartName.HOME}
+    assert told <= set(actual.seconds)
+    assert actual.cost_usd == pytest.approx(actual.total_s / 3600 * PRICE)
+    # Looks at the provider come every now and then, and the parts begin and end with them.
+    assert sum(actual.seconds.values()) == pytest.approx(actual.total_s, abs=3)
+    assert (await past_of(session.store, "tiny")).jobs[0].job_id == job_id
 
 
 async def test_a_machine_lost_in_mid_run_is_replaced_and_the_job_resumes(user: Rented) -> None:

@@ -35,6 +35,45 @@ def record(event: events.Event) -> events.JournalRecord:
     ("event", "words"),
     [
         (events.CancelRequested(reason="enough"), "cancel requested: enough"),
+        (
+            events.GpuSample(
+                gpus=(
+                    events.GpuReading(
+                        index=0,
+                        utilisation_percent=98,
+                        memory_used_mib=61234,
+                        memory_total_mib=81559,
+                        temperature_c=71,
+                        power_w=655,
+                        power_limit_w=700,
+                        held_back_by=("heat",),
+                    ),
+                    events.GpuReading(index=1),
+                )
+            ),
+            "GPUs 0: 98 %, 61,234 of 81,559 MiB, 71 C, 655 of 700 W, held back by heat; "
+            "1: nothing is known",
+        ),
+        (
+            events.ModelProgress(
+                what="downloading",
+                done_bytes=35_300_000_000,
+                total_bytes=141_200_000_000,
+                bytes_per_s=210_000_000,
+                eta_s=504.3,
+                file="model-00008-of-00030.safetensors",
+            ),
+            "downloading 35.3 GB of 141.2 GB (25 %), 210.0 MB/s, 0:08:24 left: "
+            "model-00008-of-00030.safetensors",
+        ),
+        (
+            events.ModelProgress(what="verifying", done_bytes=1_000, total_bytes=0),
+            "verifying 1.0 kB",
+        ),
+        (
+            events.ModelProgress(what="loading", done_bytes=0, total_bytes=39_500_000_000),
+            "loading 39.5 GB",
+        ),
         (events.TrainerAdopted(trainer_pid=7), "a new agent found the trainer alive (pid 7)"),
         (
             events.StageEntered(status=JobStatus.TRAINING, activity=Activity.SAVING_ADAPTER),

@@ -30,7 +30,16 @@ ONE_OF_EACH: list[events.Event] = [
     events.TrainerAdopted(trainer_pid=11),
     events.CancelRequested(reason="a person"),
     events.AttemptEnded(stop_reason=StopReason.TRAINER_KILLED, signal=9, will_retry=True),
+    events.GpuSample(
+        gpus=(
+            events.GpuReading(index=0, utilisation_percent=98, held_back_by=("heat",)),
+            events.GpuReading(index=1),
+        )
+    ),
     events.StageEntered(status=JobStatus.TRAINING, activity=Activity.LOADING_MODEL),
+    events.ModelProgress(
+        what="downloading", done_bytes=2**37, total_bytes=2**38, bytes_per_s=0.5, file=ODD_TEXT
+    ),
     run_facts(total_steps=30).model_copy(update={"versions": {"torch": "2.13.0"}}),
     metrics(3, 1.0 / 3, memory_bytes=2**40),
     events.Evaluation(step=3, epoch=0.1, loss=1e-300, supervised_tokens=50),

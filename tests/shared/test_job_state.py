@@ -11,8 +11,11 @@ from shared.events import (
     CancelRequested,
     CheckpointCommitted,
     Event,
+    GpuReading,
+    GpuSample,
     JournalRecord,
     LogLine,
+    ModelProgress,
     Resumed,
 )
 from shared.job_state import JobState, apply, fold
@@ -204,3 +207,54 @@ def test_between_machines_nobody_knows_when_a_job_will_end() -> None:
     state = state.model_copy(update={"total_steps": 9, "activity": Activity.TRAINING})
     assert state.eta_s() is not None
     assert state.model_copy(update={"activity": Activity.PROVISIONING}).eta_s() is None
+
+
+def sample(*loads: int | None) -> GpuSample:
+    readings = [GpuReading(index=at, utilisation_percent=load) for at, load in enumerate(loads)]
+    return GpuSample(gpus=tuple(readings))
+
+
+def test_the_latest_sample_of_the_gpus_stands_until_its_attempt_ends() -> None:
+    records = journal(started(), sample(0), TRAINING, sample(97), metrics(1, 2.0))
+    state = fold(records)
+    assert [gpu.utilisation_percent for gpu in state.gpus] == [97]
+    assert state.gpus_at == records[3].time
+    over = fold([*records, *journal(*[started()] * 5, ended(StopReason.COMPLETED))[5:]])
+    assert (over.status, over.gpus, over.gpus_at) == (JobStatus.COMPLETED, (), None)
+
+
+@pytest.mark.parametrize(
+    ("happened", "idle_since"),
+    [
+        ([TRAINING, sample(0, 4)], 3),
+        ([TRAINING, sample(0), metrics(1, 2.0), sample(2)], 3),
+        ([TRAINING, sample(0), sample(90), sample(0)], 5),
+        ([TRAINING, sample(0, 5)], None),
+        ([TRAINING, sample(0, None)], None),
+        ([TRAINING, sample()], None),
+        ([sample(0)], None),
+        ([TRAINING, sample(0), stage(JobStatus.TRAINING, Activity.EVALUATING)], None),
+        ([TRAINING, sample(0), CancelRequested()], None),
+    ],
+)
+def test_gpus_idle_where_all_are_known_to_do_nothing_while_the_job_trains(
+    happened: list[Event], idle_since: int | None
+) -> None:
+    records = journal(started(), *happened)
+    since = None if idle_since is None else records[idle_since - 1].time
+    assert fold(records).gpu_idle_since == since
+
+
+def test_a_model_is_on_its_way_until_it_is_loaded_or_the_attempt_ends() -> None:
+    progress = ModelProgress(what="downloading", done_bytes=1, total_bytes=3)
+    downloading = stage(JobStatus.PREPROCESSING, Activity.DOWNLOADING_MODEL)
+    loading = stage(JobStatus.PREPROCESSING, Activity.LOADING_MODEL)
+    on_its_way = [started(), downloading, progress, loading]
+    assert fold(journal(*on_its_way)).model_progress == progress
+    loaded = stage(JobStatus.MODEL_LOADED, Activity.TRAINING)
+    assert fold(journal(*on_its_way, loaded)).model_progress is None
+    for ending in (
+        ended(StopReason.DOWNLOAD_FAILED),
+        ended(StopReason.TRAINER_KILLED, will_retry=True),
+    ):
+        assert fold(journal(*on_its_way, ending)).model_progress is None

@@ -35,6 +35,7 @@ def test_only_interruptions_are_tried_again() -> None:
         StopReason.TRAINER_HUNG: 1,
         StopReason.HARDWARE_FAULT: 1,
         StopReason.TRAINER_CRASHED: 0,
+        StopReason.DOWNLOAD_FAILED: 2,
     }
 
 

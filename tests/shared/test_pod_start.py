@@ -178,6 +178,8 @@ def test_jobs_of_one_volume_have_a_fence_each_and_share_what_is_large(
         until((base / "agent" / "machine.json").exists)
     (volume / "hub" / "weights").write_text("141 GB")
     assert (volume / "jobs" / "job-two" / "hub" / "weights").read_text() == "141 GB"
+    (volume / "jobs" / "job-one" / "models" / "copy").write_text("39.5 GB")
+    assert (volume / "jobs" / "job-two" / "models" / "copy").read_text() == "39.5 GB"
     (volume / "jobs" / "job-one" / "install.lock").touch()
     assert (volume / "install.lock").is_file()
     moved = volume.rename(container.path / "mounted elsewhere")

@@ -24,12 +24,12 @@ from agent.trainer.adapters.portability import (
 )
 from agent.trainer.adapters.vllm_layout import vllm_complaints
 from agent.trainer.event_writer import EventWriter
+from agent.trainer.model_cache import trainers_copy
 from agent.trainer.models.base_model import (
     backend,
     compute_dtype,
     load_quantized,
     load_tokenizer,
-    locate,
     template_renderer,
 )
 from shared import events, manifest
@@ -55,7 +55,7 @@ def verify_adapter(directory: AttemptDirectory, writer: EventWriter) -> None:
         raise AdapterRejected(f"vLLM would not serve the adapter: {'; '.join(complaints[:3])}")
     # Read first: loading the base model takes minutes.
     answers = trainers_answers(directory, facts)
-    location = locate(spec.job.base_model, spec.job.base_model_revision, spec.models_directory)
+    location = trainers_copy.chosen(directory, spec)
     tokenizer = load_tokenizer(location)
     model = PeftModel.from_pretrained(load_quantized(location), str(directory.adapter_path))
     model.eval()

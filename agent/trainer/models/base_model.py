@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import (
@@ -63,6 +64,15 @@ class BaseModelLocation:
 
     name_or_path: str
     revision: str | None
+    copy: Path | None = None
+    """The same model quantised already, with its tokenizer: see `agent.trainer.model_cache`."""
+
+    @property
+    def loaded_from(self) -> dict[str, Any]:
+        """What `from_pretrained` is called with."""
+        if self.copy is not None:
+            return {"pretrained_model_name_or_path": str(self.copy)}
+        return {"pretrained_model_name_or_path": self.name_or_path, "revision": self.revision}
 
 
 def locate(base_model: str, revision: str | None, models_directory: Path) -> BaseModelLocation:
@@ -81,9 +91,7 @@ def load_tokenizer(location: BaseModelLocation) -> PreTrainedTokenizerBase:
         InvalidBaseModel: there is none, or it has no chat template or fast tokenizer.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            location.name_or_path, revision=location.revision, trust_remote_code=False
-        )
+        tokenizer = AutoTokenizer.from_pretrained(**location.loaded_from, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InvalidBaseModel(_load_complaint(location, "tokenizer", error)) from error
     if not tokenizer.is_fast or not tokenizer.chat_template:
@@ -101,11 +109,13 @@ def load_config(location: BaseModelLocation) -> PreTrainedConfig:
         InvalidBaseModel: it is not there, or transformers does not know the architecture.
     """
     try:
-        return AutoConfig.from_pretrained(
-            location.name_or_path, revision=location.revision, trust_remote_code=False
-        )
+        config = AutoConfig.from_pretrained(**location.loaded_from, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise InvalidBaseModel(_load_complaint(location, "configuration", error)) from error
+    if location.copy is not None:
+        del config.quantization_config
+        config.name_or_path = location.name_or_path
+    return config
 
 
 def load_quantized(location: BaseModelLocation, attention: str = "sdpa") -> PreTrainedModel:
@@ -118,9 +128,8 @@ def load_quantized(location: BaseModelLocation, attention: str = "sdpa") -> PreT
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            location.name_or_path,
-            revision=location.revision,
-            quantization_config=nf4(),
+            **location.loaded_from,
+            **_quantisation(location),
             dtype=compute_dtype(),
             device_map={"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
             attn_implementation=attention,
@@ -135,8 +144,37 @@ def load_quantized(location: BaseModelLocation, attention: str = "sdpa") -> PreT
             "More GPUs are more replicas: the model is not spread over them. "
             f"Take a GPU with more memory, or a smaller base model. ({error})"
         ) from error
+    if location.copy is not None:
+        _as_if_quantised_here(model, location.name_or_path)
     model.config.use_cache = False
     return model
+
+
+def _quantisation(location: BaseModelLocation) -> dict[str, Any]:
+    """Quantised while it is loaded; a copy says the same of itself, with its machine's dtype."""
+    if location.copy is None:
+        return {"quantization_config": nf4()}
+    config = load_config(location)
+    config.quantization_config = nf4().to_dict()
+    return {"config": config}
+
+
+def _as_if_quantised_here(model: PreTrainedModel, name: str) -> None:
+    """A copy remembers the dtype of the machine that made it, and goes by its own path.
+
+    Transformers leaves the other weights of a quantised model as its files have them.
+    """
+    dtype = compute_dtype()
+    other_dtypes = model._get_dtype_plan(dtype)
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.weight.quant_state.dtype = dtype
+    for path, parameter in model.named_parameters():
+        if parameter.is_floating_point():
+            kept = [kind for part, kind in other_dtypes.items() if re.search(part, path)]
+            parameter.data = parameter.data.to(kept[0] if kept else dtype)
+    model.config.name_or_path = name
+    model.name_or_path = name
 
 
 def load_plain(location: BaseModelLocation) -> PreTrainedModel:

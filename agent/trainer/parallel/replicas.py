@@ -86,6 +86,11 @@ class Replicas:
         """True for the one that keeps the checkpoints and the adapter."""
         return self.rank == 0
 
+    @property
+    def is_first_on_machine(self) -> bool:
+        """True for the one that prepares what all replicas of this machine read."""
+        return int(self._environment.get("LOCAL_RANK", "0")) == 0
+
     @classmethod
     def alone(cls) -> Self:
         """One process: nothing is waited for, nothing distributed is loaded."""

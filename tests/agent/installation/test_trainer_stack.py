@@ -18,6 +18,7 @@ from agent.installation.trainer_stack import (
     ImageTorch,
     around,
     ensure_trainer,
+    prebuild_trainer,
     read_probe,
 )
 from shared.pip_wheels import own_pip_wheels
@@ -58,6 +59,21 @@ def origin_of(base: Base, module: str) -> str:
     (python, *_) = trainer_file(base)["command"]  # type: ignore[misc]
     command = [python, "-P", "-c", f"import {module}; print({module}.__file__)"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_stack_that_the_image_has_brought_is_named_and_nothing_installed(
+    base: Base, installers: Installers, tmp_path: Path
+) -> None:
+    pins = write_stack(tmp_path / "wheels", MODULES)
+    image = Base(tmp_path / "image")
+    python = prebuild_trainer(image, pins, sys.executable, installers)
+    shutil.rmtree(tmp_path / "wheels")
+
+    ensure_trainer(base, pins, [sys.executable], installers, has_gpu=False, prebuilt=image)
+
+    assert trainer_file(base)["command"][0] == str(python)  # type: ignore[index]
+    assert not base.trainer_environments.exists()
+    assert not (image.root).exists()
 
 
 def test_the_stack_is_installed_and_named_with_its_key(

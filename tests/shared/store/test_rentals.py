@@ -11,7 +11,7 @@ import pytest
 from shared.errors import UnknownJob
 from shared.lifecycle import StopReason
 from shared.machine_request import Candidate, MachineRequest
-from shared.rental import Machine, MachinePurpose, MachineState, RentalPhase, Wish
+from shared.rental import Machine, MachinePurpose, MachineState, Rental, RentalPhase, Wish
 from shared.store.rentals import RentalConflict, StoredRental
 from shared.store.store import Store, open_store
 from tests.shared.store.journal import job_spec
@@ -235,3 +235,16 @@ async def test_of_many_that_ask_at_once_one_leads(store: Store, database: Path) 
         leases = await asyncio.gather(*asked)
 
     assert len({lease.owner for lease in leases}) == 1
+
+
+async def test_of_two_that_saw_the_last_free_place_one_gets_it(store: Store) -> None:
+    first, second = [await rented_job(store, job_id) for job_id in ("job-one", "job-two")]
+    begun = Rental(phase=RentalPhase.PROVISIONING, since=NOW)
+
+    await store.rentals.replace(second, begun, beside_at_most=0)
+    with pytest.raises(RentalConflict, match="another job has taken the place"):
+        await store.rentals.replace(first, begun, beside_at_most=0)
+
+    waiting = await store.rentals.get("job-one")
+    assert waiting is not None and waiting.rental.phase is RentalPhase.QUEUED
+    await store.rentals.replace(first, begun, beside_at_most=1)

@@ -22,11 +22,13 @@ def upgrade() -> None:
     _create_job_templates()
     _create_money()
     _create_network_volumes()
+    _create_cached_models()
 
 
 def downgrade() -> None:
     """Drop them."""
     for table in (
+        "cached_models",
         "network_volumes",
         "machine_bills",
         "spending_overrides",
@@ -81,6 +83,7 @@ def _create_sweeps() -> None:
         sa.Column("name", sa.String(100), nullable=False),
         sa.Column("definition", sa.JSON, nullable=False),
         sa.Column("budget_usd", sa.Double),
+        sa.Column("caps_usd", sa.JSON, nullable=False),
         sa.Column("created_at", _MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_sweeps"),
     )
@@ -122,7 +125,7 @@ def _create_money() -> None:
     op.create_table(
         "machine_bills",
         sa.Column("machine_name", sa.String(120), nullable=False),
-        sa.Column("billed_usd", sa.Double, nullable=False),
+        sa.Column("billed_usd", sa.Double),
         sa.Column("asked_at", _MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("machine_name", name="pk_machine_bills"),
     )
@@ -140,4 +143,16 @@ def _create_network_volumes() -> None:
         sa.Column("first_seen_at", _MOMENT, nullable=False),
         sa.Column("last_seen_at", _MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("provider", "volume_id", name="pk_network_volumes"),
+    )
+
+
+def _create_cached_models() -> None:
+    op.create_table(
+        "cached_models",
+        sa.Column("volume_id", sa.String(120), nullable=False),
+        sa.Column("base_model", sa.String(200), nullable=False),
+        sa.Column("revision", sa.String(80), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger),
+        sa.Column("seen_at", _MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("volume_id", "base_model", "revision", name="pk_cached_models"),
     )
