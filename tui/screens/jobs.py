@@ -50,7 +50,10 @@ class JobsScreen(QueueKeys):
         Binding("enter", "open", "Open"),
         Binding("n", "new_job", "New job"),
         Binding("slash", "search", "Search", key_display="/"),
-        Binding("v", "next_filter", "Filter", tooltip="Show all, active, completed ..."),
+        # Named in the help alone: a footer of 80 columns has no room for it.
+        Binding(
+            "v", "next_filter", "Filter", tooltip="Show all, active, completed ...", show=False
+        ),
         Binding("s", "next_sort", "Sort", show=False),
         Binding("d", "datasets", "Datasets", tooltip="The training files that were checked here"),
         Binding("h", "machines", "Hosts", tooltip="The machines that jobs run on"),

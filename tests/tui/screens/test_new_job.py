@@ -125,9 +125,9 @@ async def test_the_time_is_estimated_from_an_earlier_job_and_says_so(
     assert await agent_at_hand.call("watch", "job-before") == 0
     async with open_form(JobDraft(dataset=str(two_talks)), size=(240, 40)) as form:
         # The stand-in says that it trains 100 tokens in 0.1 s.
-        await form.until_seen("at 1,000 tokens/s, as in job-before: about 0:00:01 of training")
+        await form.until_seen("in all: start-up", "; training 0:00:00, ", "past job")
         await form.paste("base_model", "smollm2")
-        await form.until_seen("no earlier job with this model here")
+        await form.until_seen("no earlier job with this model was measured on local")
 
 
 async def test_a_host_that_cannot_start_its_agent_leaves_the_form_as_it_was(

@@ -29,7 +29,7 @@ async def test_the_table_shows_the_phase_and_what_the_machines_cost(
     opened: OPEN, store: Store
 ) -> None:
     async with opened() as pilot:
-        await pilot.until_seen("runpod", "provisioning", "nobody controls")
+        await pilot.until_seen("runpod", "waiting for its", "nobody controls")
         await rent(store)
         await put(store, phase=RentalPhase.CONNECTING)
         await pilot.until_seen("connecting", "$2.39")
@@ -39,7 +39,7 @@ async def test_a_question_is_a_badge_and_its_answer_reaches_the_ledger(
     opened: OPEN, store: Store
 ) -> None:
     async with opened() as pilot:
-        await pilot.until_seen("provisioning")
+        await pilot.until_seen("waiting for its")
         assert " Answer" not in pilot.text
         await put(store, phase=RentalPhase.ASKING, question="Three machines were lost. Go on?")
         await pilot.until_seen("asks you", "Three machines were lost.", "a Answer")
@@ -130,7 +130,7 @@ async def test_the_machines_of_a_job_are_listed_with_what_was_agreed(
 async def test_what_happens_to_machines_is_told(opened: OPEN, store: Store) -> None:
     rented = machine(state=MachineState.INTENDED, created_at=datetime.now(UTC))
     async with opened() as pilot:
-        await pilot.until_seen("provisioning")
+        await pilot.until_seen("waiting for its")
         await store.rentals.intend(rented)
         await put(store, phase=RentalPhase.PROVISIONING)
         await pilot.until(lambda: pilot.app.rentals.sights["job-rent"].machines)
@@ -145,7 +145,7 @@ async def test_leaving_while_something_is_rented_says_what_protects_the_money(
     opened: OPEN, store: Store
 ) -> None:
     async with opened() as pilot:
-        await pilot.until_seen("provisioning")
+        await pilot.until_seen("waiting for its")
         await pilot.press("q")
         await pilot.until(lambda: isinstance(pilot.app.screen, LeaveScreen))
         await pilot.until_seen("1 rented job goes on", "brightrun serve")
