@@ -129,9 +129,10 @@ async def test_what_happens_to_a_job_is_seen_without_a_key(store: Store, opened:
     async with opened() as pilot:
         await show(pilot)
         await pilot.until_seen("○ queued", "3 ended")
-        await store.queue.handed_over("grid-04")
+        # Its end first: the console would bring up an agent for a job that its host has.
         records = history("grid-04", 30, 0.5, StopReason.COMPLETED)
         await store.apply_records("grid-04", records)
+        await store.queue.handed_over("grid-04")
         pilot.app.look_for_jobs()
         await pilot.until_seen("4 ended", "D*")
         first = pilot.app.screen.query_one(ComparisonTable).get_row_at(0)
