@@ -115,6 +115,9 @@ def test_jobs_that_the_store_lacks_are_taken_up_from_their_machine(
 
     assert (code, "job-lost is in this store now (completed)" in err) == (0, True)
     after = console.run("show", "job-lost")[1]
+    # What was foreseen of it is lost with the store; what happened is not.
+    before, _, foreseen = before.partition("\nforecast ")
+    assert foreseen
     assert [line for line in after.splitlines() if "created" not in line] == [
         line for line in before.splitlines() if "created" not in line
     ]

@@ -37,6 +37,7 @@ def mixed_records() -> list[JournalRecord]:
         run_facts(4),
         evaluation(0, 3.0),
         metrics(1, 2.5, memory_bytes=2**40, epoch=1 / 3),
+        events.ModelProgress(what="downloading", done_bytes=1, total_bytes=2**40),
         events.GpuSample(gpus=(events.GpuReading(index=0, utilisation_percent=3),)),
         evaluation(1, None),
         metrics(2, 1e-300),

@@ -22,7 +22,7 @@ from shared.lifecycle import Activity, JobStatus
 from shared.store.stored import StoredJob
 from tests.tui.local_console import STAND_IN, Console
 from tui.config import Config
-from tui.services import jobs
+from tui.services import jobs, queue
 from tui.services.dataset_check import CheckSettings, check_training_file
 from tui.services.host_queue import HostQueueSettings, giving_turns
 from tui.services.session import Session, open_session
@@ -59,7 +59,7 @@ async def queued(
     reference = DatasetReference.of(dataset)
     spec = JobSpec(job_id=job_id, name=job_id, notes=notes, dataset=reference)
     report = check_training_file(dataset, CheckSettings("tiny"), None).report
-    await jobs.queue_job(session, dataset, spec, report, host=host)
+    await queue.queue_job(session, dataset, spec, report, host=host)
 
 
 async def until(what: Callable[[], Awaitable[bool]], timeout_s: float = 30) -> None:
