@@ -50,7 +50,9 @@ from tui.services.rented_jobs import GO_ON, answer_question  # noqa: E402
 from tui.services.session import Session  # noqa: E402
 
 AT_ONCE = 3
-SETTLING_S = 180.0
+SETTLING_S = 240.0
+DEADLINE_FACTOR = 0.1
+"""Of each phase, so that a machine without sshd is given up within a minute, well inside of it."""
 GPU = "NVIDIA H100 PCIe"
 
 Injection = Callable[["Soak"], Awaitable[str]]
@@ -77,7 +79,7 @@ class Soak:
         """Unless it runs."""
         if self._controller is None or self._controller.poll() is not None:
             self._controller = subprocess.Popen(
-                controller_process.start(),
+                controller_process.start(deadline_factor=DEADLINE_FACTOR),
                 cwd=ROOT,
                 stdout=self._log,
                 stderr=self._log,
@@ -172,7 +174,7 @@ async def _stop_controller(soak: Soak) -> str:
 
 async def _second_controller(soak: Soak) -> str:
     other = subprocess.Popen(
-        controller_process.start(),
+        controller_process.start(deadline_factor=DEADLINE_FACTOR),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

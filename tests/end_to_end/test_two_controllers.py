@@ -67,12 +67,15 @@ async def test_a_machine_made_for_a_controller_that_was_killed_is_adopted(
 async def test_a_controller_killed_before_it_asked_is_followed_by_one_that_proves_it(
     on_paper: Rented,
 ) -> None:
-    fault = on_paper.fake.faults.add(**VOLUMES, hang=True)
+    fault = on_paper.fake.faults.add(**VOLUMES, hang=True, times=None)
     async with on_paper.session() as session:
         await on_paper.start(session, JOB, "", on_paper.request())
         async with a_controller() as killed:
+            # The bookkeeper asks for the volumes too, perhaps before the machine is intended.
+            await until_machine(session, JOB, MachineState.INTENDED)
             await until(lambda: met(fault))
             killed.kill()
+        on_paper.fake.faults.clear()
         (machine,) = await session.store.rentals.machines(JOB)
         assert (machine.state, machine.machine_id) == (MachineState.INTENDED, None)
 

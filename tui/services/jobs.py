@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from shared.dataset.report import DatasetReport
-from shared.errors import AgentError, AgentRefused, DatasetChanged, InvalidDataset, ProtocolError
+from shared.errors import (
+    AgentError,
+    AgentRefused,
+    DatasetChanged,
+    InvalidDataset,
+    ProtocolError,
+    StoreError,
+)
 from shared.forecast.forecast import Forecast
 from shared.job_options import retried_spec
 from shared.job_spec import JobSpec, new_job_id
@@ -190,9 +197,10 @@ async def cancel_job(session: Session, job: StoredJob, reason: str) -> StoredJob
         return job
     if job.state.rented:
         return await cancel_rented_job(session, job, reason)
-    withdrawn = await session.store.queue.withdraw(job.job_id, reason or _NEVER_BEGUN)
-    if withdrawn is not None:
-        return withdrawn
+    if job.waits_for_turn:
+        withdrawn = await session.store.queue.withdraw(job.job_id, reason or _NEVER_BEGUN)
+        if withdrawn is not None:
+            return withdrawn
     host = session.host_of(job)
     await host.ensure_agent()
     try:
@@ -203,7 +211,10 @@ async def cancel_job(session: Session, job: StoredJob, reason: str) -> StoredJob
             raise
         detail = reason or _NEVER_BEGUN
         return await session.store.settle_job(job.job_id, JobStatus.CANCELLED, detail)
-    return (await session.mirror.catch_up(job)).job
+    try:
+        return (await session.mirror.catch_up(job)).job
+    except StoreError:  # The wish has arrived; the copy of what follows can wait.
+        return job
 
 
 async def _hand_over(
