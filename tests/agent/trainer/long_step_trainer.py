@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from agent.trainer.__main__ import main
+from agent.trainer.checkpointing import checkpoint_schedule
 from agent.trainer.qlora_trainer import QLoRATrainer
 
 MARK = "the long step has begun"
@@ -27,6 +28,8 @@ def lengthen(step: int) -> None:
         return honest(self, *args, **kwargs)
 
     QLoRATrainer.training_step = training_step  # type: ignore[method-assign]
+    # Steps this short may not pay for a snapshot each on a loaded machine; here each is kept.
+    checkpoint_schedule.KEPT_SHARE = 1.0
 
 
 if __name__ == "__main__":
