@@ -14,9 +14,10 @@ from shared.errors import ProtocolError
 from shared.job_spec import JobSpec
 from shared.job_state import JobState
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """2 since an agent keeps the limits of a rented machine: one of 1 would ignore them in silence.
-3 since its journal tells of GPUs: a console of 2 cannot read such a line."""
+3 since its journal tells of GPUs: a console of 2 cannot read such a line.
+4 since it sends webhooks and uploads artifacts: one of 3 would not, and say nothing."""
 
 CLOSED_COMPLETELY = 1000
 """Close code of an event stream that has sent the last record of a job."""

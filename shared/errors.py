@@ -36,6 +36,12 @@
     │   ├── InsufficientBalance      the account has no money left
     │   ├── NoCapacity               this offer is sold out; another may not be
     │   └── ProviderRefused          a request that it will never accept; says why
+    ├── SupabaseError                the web application's database and storage, or the way there
+    │   ├── SupabaseUnreachable      no answer, or "later": try again; every write of ours may be
+    │   │                            repeated
+    │   ├── SupabaseUnauthorized     the key or the login is missing, wrong, expired or revoked
+    │   ├── SupabaseRefused          row level security, a constraint, a missing bucket: says which
+    │   └── SchemaMismatch           tables of another shape, or none: says which and what to do
     ├── DownloadFailed               a base model does not come now; trying again may help
     ├── NotEnoughDisk                the disk has less room than is needed; says how much
     ├── ModelCacheError              a base model's copy was not made or removed: try again
@@ -292,6 +298,28 @@ class NoCapacity(ProviderError):
 
 class ProviderRefused(ProviderError):
     """A request that is wrong in itself, or about something that is not there."""
+
+
+class SupabaseError(BrightRunError):
+    """What Supabase said, or that it said nothing. No job is touched by that."""
+
+    exit_code = 8
+
+
+class SupabaseUnreachable(SupabaseError):
+    """No answer, a 5xx or a 429: asking again later is safe, since every write is idempotent."""
+
+
+class SupabaseUnauthorized(SupabaseError):
+    """The key or the login is missing, wrong, expired or revoked: somebody has to mend that."""
+
+
+class SupabaseRefused(SupabaseError):
+    """A request that will not be accepted as it is: a rule of the database, a size, a bucket."""
+
+
+class SchemaMismatch(SupabaseError):
+    """The tables are not ours, or are not there; nothing was written."""
 
 
 class DownloadFailed(BrightRunError):

@@ -32,6 +32,11 @@ class Config:
         return self.home / "training-sets"
 
     @property
+    def supabase_session_path(self) -> Path:
+        """The user's login to the web application's Supabase; only they can read it."""
+        return self.home / "supabase-session.json"
+
+    @property
     def known_hosts_path(self) -> Path:
         """Host keys that were accepted here; ~/.ssh/known_hosts is only read."""
         return self.home / "known_hosts"

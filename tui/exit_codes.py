@@ -13,6 +13,7 @@ UNKNOWN_JOB = 4
 AGENT = 5
 INTEGRITY = 6
 PROVIDER = 7
+SUPABASE = 8
 INTERRUPTED = 130
 
 HELP = (
@@ -20,6 +21,7 @@ HELP = (
     "3 the job was cancelled, or you did not agree; 4 unknown job; "
     "5 the agent is unreachable or refused; 6 a file's hash does not hold; "
     "7 the provider of machines refused or did not answer; "
+    "8 Supabase refused or did not answer; "
     "130 interrupted (the job goes on)."
 )
 

@@ -32,6 +32,7 @@ def job_row(job: StoredJob) -> dict[str, Any]:
         "queue_place": job.queue_place,
         "waits_for_turn": job.waits_for_turn,
         "sweep_id": job.sweep_id,
+        "created_by": job.created_by,
         **state_columns(job.state, job.error_message, job.updated_at),
     }
 
@@ -67,6 +68,7 @@ def job_of(row: RowMapping) -> StoredJob:
         queue_place=row["queue_place"],
         waits_for_turn=row["waits_for_turn"],
         sweep_id=row["sweep_id"],
+        created_by=row["created_by"],
     )
 
 

@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from shared.lifecycle import JobStatus
 
-HEAD_REVISION = "0005"
+HEAD_REVISION = "0006"
 """The newest migration. A database that says so is opened without importing Alembic."""
 
 
@@ -120,6 +120,8 @@ training_jobs = Table(
     # True while it waits for its turn on a host of the user's own, which has not heard of it.
     Column("waits_for_turn", Boolean, nullable=False, server_default=false()),
     Column("sweep_id", String(63)),
+    # The user of the web application for whom it runs; null for whoever this console signs in as.
+    Column("created_by", String(36)),
     CheckConstraint(f"status IN ({_ALLOWED_STATUSES})", name="status"),
     Index("ix_training_jobs_status", "status"),
     Index("ix_training_jobs_created_at", "created_at"),
@@ -368,4 +370,162 @@ cached_models = Table(
     Column("size_bytes", BigInteger),
     Column("seen_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("volume_id", "base_model", "revision"),
+)
+
+mirror_progress = Table(
+    "mirror_progress",
+    metadata,
+    # How far Supabase has a job; what lies beyond is read from the tables above when it is sent.
+    _job_column(),
+    # Project and schema it was sent to: another one has nothing of it.
+    Column("target", Text, nullable=False),
+    # `updated_at` of the job as it was sent; null until it was.
+    Column("job_updated_at", UtcDateTime),
+    Column("metrics_attempt", Integer, nullable=False),
+    Column("metrics_seq", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("failing_since", UtcDateTime),
+    PrimaryKeyConstraint("training_job_id"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    # One file on its way to Supabase Storage, or there. Its upload token is never written down.
+    Column("object_name", String(300), primary_key=True),
+    _job_column(),
+    Column("attempt", Integer, nullable=False),
+    # lora_adapter, checkpoint, merged_model, or file for what goes along.
+    Column("artifact_type", String(20), nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("content_type", String(100), nullable=False),
+    # waiting, uploading, uploaded (not read back yet), verified, refused
+    Column("state", String(20), nullable=False),
+    # Where a resumable upload goes on; null before it began and after it ended.
+    Column("upload_url", Text),
+    Column("sent_bytes", BigInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_uploads_training_job_id", "training_job_id"),
+    Index("ix_uploads_state", "state"),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    # The record of a version outlives its files and its job: no foreign key.
+    Column("id", String(36), primary_key=True),
+    Column("model_name", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("training_job_id", String(63), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    # stored, testing, production, archived
+    Column("deployment_status", String(20), nullable=False),
+    # What the version was, for when its job is gone; a JSON object of figures and settings.
+    Column("facts", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Null while its files are kept.
+    Column("deleted_at", UtcDateTime),
+    Index("ix_model_versions_name_version", "model_name", "version", unique=True),
+    Index("ix_model_versions_job_attempt", "training_job_id", "attempt", unique=True),
+)
+
+deployment_changes = Table(
+    "deployment_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model_version_id", String(36), nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("from_status", String(20), nullable=False),
+    # The status, or `deleted`.
+    Column("to_status", String(20), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("ix_deployment_changes_model_version_id", "model_version_id"),
+)
+
+webhook_targets = Table(
+    "webhook_targets",
+    metadata,
+    # Where a job's webhooks go. The secret that signs them stays in the environment.
+    _job_column(),
+    Column("url", Text, nullable=False),
+    Column("interval_steps", Integer),
+    Column("allow_private", Boolean, nullable=False),
+    PrimaryKeyConstraint("training_job_id"),
+)
+
+webhook_messages = Table(
+    "webhook_messages",
+    metadata,
+    # What a pod had not delivered when it ended, and what only the controller can say.
+    Column("id", String(80), primary_key=True),
+    _job_column(),
+    # Of the job; messages go out in this order.
+    Column("place", Integer, nullable=False),
+    # The very bytes that are signed.
+    Column("body", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # waiting, delivered, given_up
+    Column("state", String(20), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_try_at", UtcDateTime),
+    Column("error", Text, nullable=False),
+    Index("ix_webhook_messages_job_place", "training_job_id", "place", unique=True),
+    Index("ix_webhook_messages_state", "state"),
+)
+
+received_webhooks = Table(
+    "received_webhooks",
+    metadata,
+    # Ids of webhooks that were taken: a second delivery is answered like the first.
+    Column("id", String(120), primary_key=True),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    # SHA-256 of a token of 256 random bits; the token itself is shown once.
+    Column("token_sha256", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime),
+    Index("ix_api_tokens_token_sha256", "token_sha256", unique=True),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    # One event that a person is told of, once; the id is made of what happened.
+    Column("id", String(200), primary_key=True),
+    # No foreign key: a month's limit is no job's.
+    Column("training_job_id", String(63)),
+    Column("kind", String(40), nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    # waiting, sent, failed, silent (nobody wanted to know)
+    Column("state", String(20), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_try_at", UtcDateTime),
+    Column("error", Text, nullable=False),
+    Index("ix_notifications_state", "state"),
+    Index("ix_notifications_time", "time"),
+)
+
+web_training_files = Table(
+    "web_training_files",
+    metadata,
+    # Rows of Supabase's `training_files` whose bytes we have, or have registered.
+    Column("id", String(36), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("fetched_at", UtcDateTime, nullable=False),
+    Index("ix_web_training_files_sha256", "sha256"),
 )

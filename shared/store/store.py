@@ -118,6 +118,7 @@ class Store:
         *,
         waits_for_turn: bool = False,
         sweep_id: str | None = None,
+        created_by: str | None = None,
     ) -> tuple[StoredJob, bool]:
         """Write down the intent, before anything is asked of a machine.
 
@@ -142,6 +143,7 @@ class Store:
             updated_at=now,
             waits_for_turn=waits_for_turn,
             sweep_id=sweep_id,
+            created_by=created_by,
         )
         async with self.database.writing() as connection:
             known = await _find(connection, spec.job_id)

@@ -32,6 +32,8 @@ class StoredJob:
     waits_for_turn: bool = False
     """On a host of the user's own, which has not heard of the job yet."""
     sweep_id: str | None = None
+    created_by: str | None = None
+    """UUID of the user of the web application for whom it runs; None for this console's own."""
 
     @property
     def job_id(self) -> str:
