@@ -45,6 +45,7 @@ _SOON = ("tui.screens.job", "tui.services.jobs", "tui.screens.new_job")
 """What the next key probably needs, once the jobs are shown."""
 
 _HOST_QUEUE = "tui.services.host_queue"
+_BACKGROUND = "tui.services.background"
 
 _RECENT = timedelta(minutes=1)
 _LONGEST_ALERT = 200
@@ -142,6 +143,7 @@ class BrightRunApp(CrashSafeApp[None]):
     def _rent(self, group: asyncio.TaskGroup, session: Session) -> None:
         group.create_task(self.rentals.run(session))
         group.create_task(self._give_turns(session))
+        group.create_task(self._send_outward(session))
 
     async def _give_turns(self, session: Session) -> None:
         """Hand queued jobs over to hosts of the user's own."""
@@ -149,6 +151,13 @@ class BrightRunApp(CrashSafeApp[None]):
         from tui.services.host_queue import HostQueue
 
         await HostQueue(session, on_news=self._on_queue_news).run()
+
+    async def _send_outward(self, session: Session) -> None:
+        """Mirror, uploads, webhooks and messages, unless `brightrun serve` does it."""
+        await asyncio.to_thread(importlib.import_module, _BACKGROUND)
+        from tui.services.background import Background
+
+        await Background(session, "console", say=logger.info).run()
 
     def _on_queue_news(self, words: str) -> None:
         logger.info("%s", words)

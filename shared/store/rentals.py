@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,7 +43,9 @@ from shared.store.schema import (
 from shared.store.uninterrupted import uninterrupted
 from shared.store.upsert import insert_into
 
-_LEASE = "controller"
+CONTROLLER_LEASE = "controller"
+OUTWARD_LEASE = "outward"
+"""Whoever holds it sends to the web application, to webhooks and to people."""
 _STATES = list(MachineState)
 
 
@@ -264,10 +266,17 @@ class Rentals:
         ]
 
     @uninterrupted
-    async def take_lease(self, owner: str, label: str, now: datetime, lasting: timedelta) -> Lease:
+    async def take_lease(
+        self,
+        owner: str,
+        label: str,
+        now: datetime,
+        lasting: timedelta,
+        name: str = CONTROLLER_LEASE,
+    ) -> Lease:
         """Lead, or go on leading, unless somebody else does; returns the lease that holds now."""
         expires_at = now + lasting
-        row = {"name": _LEASE, "owner": owner, "label": label, "expires_at": expires_at}
+        row = {"name": name, "owner": owner, "label": label, "expires_at": expires_at}
         statement = insert_into(leases, self._database.dialect)
         statement = statement.on_conflict_do_update(
             index_elements=["name"],
@@ -276,7 +285,7 @@ class Rentals:
         )
         async with self._database.writing() as connection:
             await connection.execute(statement, [row])
-            found = (await connection.execute(select(leases))).mappings().one()
+            found = (await connection.execute(_lease_named(name))).mappings().one()
         return Lease(found["owner"], found["label"], found["expires_at"])
 
     @uninterrupted
@@ -287,11 +296,15 @@ class Rentals:
             await connection.execute(statement)
 
     @uninterrupted
-    async def lease(self) -> Lease | None:
+    async def lease(self, name: str = CONTROLLER_LEASE) -> Lease | None:
         """The last one that was given, over or not."""
         async with self._database.reading() as connection:
-            row = (await connection.execute(select(leases))).mappings().one_or_none()
+            row = (await connection.execute(_lease_named(name))).mappings().one_or_none()
         return None if row is None else Lease(row["owner"], row["label"], row["expires_at"])
+
+
+def _lease_named(name: str) -> Select[Any]:
+    return select(leases).where(leases.c.name == name)
 
 
 def rental_row(job_id: str, request: MachineRequest, rental: Rental) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from shared.clean_text import clean_line
 from shared.errors import BrightRunError
 from shared.events import utc_now
 from tui import exit_codes
+from tui.services.background import Background
 from tui.services.controller.controller import Controller
 from tui.services.host_queue import HostQueue
 from tui.services.session import Session, open_session
@@ -31,6 +32,7 @@ async def serve() -> int:
         _say_missing_key(session)
         running = asyncio.create_task(controller.run())
         giving = asyncio.create_task(HostQueue(session, on_news=_say).run())
+        sending = asyncio.create_task(Background(session, "serve", say=_say).run())
         telling = asyncio.create_task(_tell_who_leads(controller))
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
@@ -40,7 +42,7 @@ async def serve() -> int:
         except asyncio.CancelledError:
             _say("leaves; jobs and machines go on, and their own limits hold")
         finally:
-            for task in (telling, giving):
+            for task in (telling, giving, sending):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

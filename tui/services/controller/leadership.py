@@ -1,4 +1,4 @@
-"""Who may act: one controller of the store, for as long as it renews its lease."""
+"""Who may act: one process of those with this store, for as long as it renews its lease."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from datetime import timedelta
 from shared.errors import StoreError
 from shared.events import utc_now
 from shared.rental import Lease
-from shared.store.rentals import Rentals
+from shared.store.rentals import CONTROLLER_LEASE, Rentals
 
 
 class Leadership:
     """One candidate for the lease."""
 
-    def __init__(self, rentals: Rentals, kind: str, lease_s: float) -> None:
+    def __init__(
+        self, rentals: Rentals, kind: str, lease_s: float, name: str = CONTROLLER_LEASE
+    ) -> None:
         self._rentals = rentals
+        self._name = name
         self._owner = secrets.token_hex(8)
         self._label = f"{kind} on {platform.node() or 'this machine'} (pid {os.getpid()})"
         self._lease_s = lease_s
@@ -42,7 +45,7 @@ class Leadership:
         asked_at = _clock_s()
         try:
             self.lease = await self._rentals.take_lease(
-                self._owner, self._label, utc_now(), timedelta(seconds=self._lease_s)
+                self._owner, self._label, utc_now(), timedelta(seconds=self._lease_s), self._name
             )
         except StoreError:
             return self.leads
