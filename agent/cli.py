@@ -99,6 +99,8 @@ def serve(
     from agent.serve import serve as serve_root
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # It would write down every address, and those of webhooks may carry a secret.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(serve_root(agent_root, _settings(trainer_command, hang_floor)))
 
 

@@ -13,6 +13,9 @@
         job.json                                    the job spec, written once
         cancel.json                                 there once somebody asked to cancel
         limits.json                                 on a rented machine: a `Usage` (`agent.limits`)
+        webhooks.jsonl                              what is told to the web application, and what
+                                                    became of it (`agent.webhook_outbox`)
+        uploads.json                                where uploads to Supabase Storage go on
         attempts/<n>/                               owned by attempt n, and by nobody else
           attempt.json                              what the trainer reads: an `AttemptSpec`
           journal.jsonl                             the agent's, append-only, one line an event
@@ -176,6 +179,14 @@ class JobDirectory:
     @property
     def limits_path(self) -> Path:
         return self.path / "limits.json"
+
+    @property
+    def webhooks_path(self) -> Path:
+        return self.path / "webhooks.jsonl"
+
+    @property
+    def uploads_path(self) -> Path:
+        return self.path / "uploads.json"
 
     def attempt(self, number: int) -> AttemptDirectory:
         return AttemptDirectory(self.path / "attempts" / str(number))

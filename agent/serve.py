@@ -32,6 +32,9 @@ from agent.run_directory import AgentRoot
 from agent.self_end import PodClient, SelfEnd, read_pod
 from agent.server import create_app
 from agent.supervisor import Supervisor
+from agent.uploads import Uploads
+from agent.webhook_secrets import directory_in_memory
+from agent.webhooks import Webhooks
 from shared.agent_protocol import PROTOCOL_VERSION, Health
 from shared.errors import AgentAlreadyRunning, InvalidInput, MachineReplaced
 from shared.events import utc_now
@@ -76,8 +79,11 @@ async def serve(root: AgentRoot, settings: SupervisionSettings) -> None:
         supervisor = Supervisor(root, settings, Fence(root.path, mark))
         identity = _identity(root)
         presence, pod = Presence(), read_pod(mark)
-        app = create_app(supervisor, _token(root), identity, presence, pod)
+        uploads = Uploads(supervisor)
+        webhooks = Webhooks(supervisor, _secrets_directory(root, mark))
+        app = create_app(supervisor, _token(root), identity, presence, pod, webhooks, uploads)
         await supervisor.recover()
+        await webhooks.recover()
         beside = (
             asyncio.create_task(_leave_when_replaced(supervisor, pod)),
             asyncio.create_task(SelfEnd(supervisor, pod, presence).run()),
@@ -88,6 +94,8 @@ async def serve(root: AgentRoot, settings: SupervisionSettings) -> None:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            await uploads.close()
+            await webhooks.close()
             await supervisor.close()
 
 
@@ -207,6 +215,11 @@ def _token(root: AgentRoot) -> str:
     if not root.token_path.exists():
         _write_private(root.token_path, secrets.token_urlsafe(32))
     return root.token_path.read_text(encoding="ascii")
+
+
+def _secrets_directory(root: AgentRoot, mark: MachineMark | None) -> Path | None:
+    """Where secrets lie beside the socket, or where a rented machine's start command keeps them."""
+    return directory_in_memory(socket_directory(root)) if mark is None else mark.run_directory
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -21,6 +21,10 @@ from agent.machine import Machine
 from agent.presence import Presence
 from agent.self_end import PodClient
 from agent.supervisor import Supervisor
+from agent.upload_routes import add_upload_routes
+from agent.uploads import Uploads
+from agent.webhook_routes import add_webhook_routes
+from agent.webhooks import Webhooks
 from shared.agent_protocol import (
     CLOSED_COMPLETELY,
     CLOSED_UNKNOWN_JOB,
@@ -64,6 +68,8 @@ def create_app(
     identity: Health,
     presence: Presence | None = None,
     pod: PodClient | None = None,
+    webhooks: Webhooks | None = None,
+    uploads: Uploads | None = None,
 ) -> FastAPI:
     """The application; every request has to carry `token`, and `identity` says who answers.
 
@@ -77,6 +83,8 @@ def create_app(
     _add_job_routes(app, supervisor, identity)
     _add_file_routes(app, supervisor)
     _add_event_stream(app, supervisor)
+    add_webhook_routes(app, webhooks or Webhooks(supervisor))
+    add_upload_routes(app, supervisor, uploads or Uploads(supervisor))
     return app
 
 

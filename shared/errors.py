@@ -42,6 +42,7 @@
     │   ├── SupabaseUnauthorized     the key or the login is missing, wrong, expired or revoked
     │   ├── SupabaseRefused          row level security, a constraint, a missing bucket: says which
     │   └── SchemaMismatch           tables of another shape, or none: says which and what to do
+    ├── WebhookRejected              a webhook that is not signed as it must be; says why
     ├── DownloadFailed               a base model does not come now; trying again may help
     ├── NotEnoughDisk                the disk has less room than is needed; says how much
     ├── ModelCacheError              a base model's copy was not made or removed: try again
@@ -309,6 +310,11 @@ class SupabaseError(BrightRunError):
 class SupabaseUnreachable(SupabaseError):
     """No answer, a 5xx or a 429: asking again later is safe, since every write is idempotent."""
 
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        """As it asks for; None where it does not say."""
+        super().__init__(message)
+
 
 class SupabaseUnauthorized(SupabaseError):
     """The key or the login is missing, wrong, expired or revoked: somebody has to mend that."""
@@ -317,9 +323,22 @@ class SupabaseUnauthorized(SupabaseError):
 class SupabaseRefused(SupabaseError):
     """A request that will not be accepted as it is: a rule of the database, a size, a bucket."""
 
+    def __init__(self, message: str, code: str = "") -> None:
+        self.code = code
+        """PostgreSQL's SQLSTATE, or PostgREST's own; "" where there is none."""
+        super().__init__(message)
+
 
 class SchemaMismatch(SupabaseError):
     """The tables are not ours, or are not there; nothing was written."""
+
+
+class WebhookRejected(BrightRunError):
+    """A message that may not be believed: wrong or no signature, or sent too long ago."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the webhook is refused: {reason}.")
 
 
 class DownloadFailed(BrightRunError):

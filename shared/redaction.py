@@ -39,9 +39,10 @@ _START = (
     r"|(?<=%[0-9a-fA-F]{2}))"
 )
 _SHAPES = re.compile(
-    r"(?=[hrsgAxwe])(?:"  # what they begin with: five times as fast as trying them all
+    r"(?=[bhrsgAxwe])(?:"  # what they begin with: five times as fast as trying them all
     r"hf_[A-Za-z0-9]{16,}"  # Hugging Face
     r"|rpa_[A-Za-z0-9]{16,}"  # RunPod
+    r"|brt_[\w-]{16,}"  # the web application's API: `tui.services.web_api.tokens`
     r"|sb_secret_[\w-]{16,}|sbp_[A-Za-z0-9]{16,}"  # Supabase
     r"|gh[opusr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"  # GitHub, GitLab
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{35}|xox[abeoprs]-[\w-]{10,}"  # AWS, Google, Slack

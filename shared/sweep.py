@@ -174,6 +174,12 @@ def difference_text(spec: JobSpec, names: Iterable[str]) -> str:
     return " ".join(f"{name}={value}" for name, value in pairs)
 
 
+def all_settings(spec: JobSpec) -> dict[str, str]:
+    """Every hyperparameter and option of the spec, as `value_text` writes it."""
+    names = (*Hyperparameters.model_fields, *JOB_OPTIONS)
+    return {name: value_text(setting_of(spec, name)) for name in names}
+
+
 def short_name(name: str) -> str:
     """`lr` for `learning_rate`; a name without a usual short form stays."""
     return _SHORT_NAMES.get(name, name)

@@ -26,10 +26,12 @@ from shared.errors import BrightRunError
 from shared.lifecycle import JobStatus
 from tui.console_asker import ConsoleAsker
 from tui.crash_safe_app import CrashSafeApp
+from tui.mirror_line import MirrorLine
 from tui.palette import ConsoleCommands
 from tui.rental_desk import RentalDesk
 from tui.screens.jobs import JobsScreen
 from tui.screens.leave import LeaveScreen
+from tui.terminal_notices import TerminalNotices
 
 if TYPE_CHECKING:
     from shared.store.stored import StoredJob
@@ -76,6 +78,7 @@ class BrightRunApp(CrashSafeApp[None]):
         """What was last heard of each job."""
         self.job_news: Signal[JobNews] = Signal(self, "job news")
         self.rentals = RentalDesk(self)
+        self.mirror_line = MirrorLine()
         self._feed: JobFeed | None = None
         self._asker = ConsoleAsker(self)
         self._services: asyncio.Task[None] | None = None
@@ -144,6 +147,8 @@ class BrightRunApp(CrashSafeApp[None]):
         group.create_task(self.rentals.run(session))
         group.create_task(self._give_turns(session))
         group.create_task(self._send_outward(session))
+        group.create_task(self.mirror_line.run(session))
+        group.create_task(TerminalNotices(self).run(session))
 
     async def _give_turns(self, session: Session) -> None:
         """Hand queued jobs over to hosts of the user's own."""
@@ -259,6 +264,14 @@ class BrightRunApp(CrashSafeApp[None]):
         from tui.screens.datasets import DatasetsScreen
 
         self.push_screen(DatasetsScreen(self.session))
+
+    def open_models(self) -> None:
+        """What jobs have made, as versions of models."""
+        if self.session is None:
+            return
+        from tui.screens.models import ModelsScreen
+
+        self.push_screen(ModelsScreen(self.session))
 
     def open_costs(self) -> None:
         """What was spent, and how the month stands."""

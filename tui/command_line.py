@@ -13,6 +13,7 @@ import typer
 
 from shared.lifecycle import JobStatus
 from tui import exit_codes
+from tui.artifact_command_line import artifacts_app
 from tui.command_options import (
     AsJson,
     Budget,
@@ -30,10 +31,14 @@ from tui.costs_command_line import costs_app
 from tui.dataset_command_line import dataset_app
 from tui.machines_command_line import machines_app
 from tui.models_command_line import models_app
+from tui.notify_command_line import notify_app
 from tui.queue_command_line import queue_app
+from tui.serve_command_line import serve_app
 from tui.start_command_line import start
+from tui.supabase_command_line import supabase_app
 from tui.sweep_command_line import sweep_app
 from tui.template_command_line import template_app
+from tui.webhook_command_line import webhook_app
 
 app = typer.Typer(
     name="brightrun",
@@ -49,11 +54,16 @@ app = typer.Typer(
 )
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(machines_app, name="machines")
+app.add_typer(artifacts_app, name="artifacts")
 app.add_typer(models_app, name="models")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(queue_app, name="queue")
 app.add_typer(template_app, name="template")
 app.add_typer(costs_app, name="costs")
+app.add_typer(serve_app, name="serve")
+app.add_typer(notify_app, name="notify")
+app.add_typer(supabase_app, name="supabase")
+app.add_typer(webhook_app, name="webhook")
 app.command()(start)
 
 
@@ -376,14 +386,6 @@ def answer(
     from tui.commands.answer import answer_job
 
     finish(answer_job(job, text))
-
-
-@app.command()
-def serve() -> None:
-    """Drive rented jobs without a screen, until a signal: for systemd. Leaving it stops no job."""
-    from tui.commands.serve import serve as run
-
-    finish(run())
 
 
 @app.command()

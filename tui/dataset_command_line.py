@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 import typer
 
 from tui.command_options import AsJson, CutTargets, Model, Out, OverLong, finish
+from tui.remote_dataset_command_line import remote_app
 
 dataset_app = typer.Typer(
     help="Checks, shows, repairs, converts, merges and splits training files.",
     no_args_is_help=True,
 )
+dataset_app.add_typer(remote_app, name="remote")
 
 
 @dataset_app.command("check")

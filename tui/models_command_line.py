@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tui.command_options import AsJson, ListsByDefault, Yes, finish
+from shared.deployment import DeploymentStatus
+from tui.command_options import AsJson, Job, ListsByDefault, Yes, finish
+from tui.commands.completion import complete_version
 
-models_app = typer.Typer(help="Looks after the base models that machines keep.")
+models_app = typer.Typer(
+    cls=ListsByDefault,
+    help="Lists the adapters that jobs have made, as versions of models: compares them, says how "
+    "far each is deployed, deletes them. `models cache` is about base models. Without a command: "
+    "list.",
+)
 cache_app = typer.Typer(
     cls=ListsByDefault,
     help="Lists, fills and prunes the base models that a machine or a volume keeps quantised, so "
@@ -39,6 +47,138 @@ _STAYS = (
     "interrupted; what is complete stays: the same command goes on from there. With --volume, "
     "`brightrun machines` shows what is still paid for."
 )
+
+Version = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME[:VERSION]",
+        help="Such as empathy:3; without a version the newest.",
+        autocompletion=complete_version,
+    ),
+]
+Versions = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME[:VERSION]...", help="Two to four.", autocompletion=complete_version
+    ),
+]
+Why = Annotated[str, typer.Option("--why", metavar="REASON", help="Kept in the history.")]
+
+
+@models_app.command("list")
+def models_list(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only of models whose name has this.")
+    ] = None,
+    status: Annotated[
+        list[DeploymentStatus] | None, typer.Option(help="Only these; give it again for more.")
+    ] = None,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Also those whose files were deleted.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List all versions by model, the newest first: status, job, losses, cost, size, upload."""
+    from tui.commands.models_list import ListOptions, list_versions
+
+    options = ListOptions(name or "", tuple(status or ()), deleted, as_json)
+    finish(list_versions(options))
+
+
+@models_app.command("show")
+def models_show(version: Version, as_json: AsJson = False) -> None:
+    """Show one version: what it was made of, its figures, where its files are, its history."""
+    from tui.commands.models_list import show_version
+
+    finish(show_version(version, as_json=as_json))
+
+
+@models_app.command("history")
+def models_history(
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME[:VERSION]]",
+            help="Of one version, or of all of one model; else of all.",
+            autocompletion=complete_version,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who moved, named or deleted versions, when and why; the oldest change first."""
+    from tui.commands.models_list import show_history
+
+    finish(show_history(version, as_json=as_json))
+
+
+@models_app.command("promote")
+def models_promote(
+    version: Version,
+    status: Annotated[DeploymentStatus, typer.Argument(metavar="STATUS")],
+    why: Why = "",
+    as_json: AsJson = False,
+) -> None:
+    """Give a version another status: stored, testing, production, archived.
+
+    Production is closed until there is an evaluation that a version has to pass.
+    """
+    from tui.commands.models_change import move
+
+    finish(move(version, status, why, as_json=as_json))
+
+
+@models_app.command("archive")
+def models_archive(version: Version, why: Why = "", as_json: AsJson = False) -> None:
+    """Say that a version is not used any more; its files stay."""
+    from tui.commands.models_change import move
+
+    finish(move(version, DeploymentStatus.ARCHIVED, why, as_json=as_json))
+
+
+@models_app.command("name")
+def models_name(
+    job: Job,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and - . _ alone.")],
+    why: Why = "",
+) -> None:
+    """Make a job's adapter the next version of another model; so are retries of the job then."""
+    from tui.commands.models_change import rename
+
+    finish(rename(job, name, why))
+
+
+@models_app.command("compare")
+def models_compare(
+    versions: Versions,
+    curves: Annotated[
+        bool, typer.Option("--curves/--no-curves", help="Draw the curves over each other.")
+    ] = True,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write the table to a new file as well."),
+    ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            "--metrics", metavar="FILE", help="Write each step to a new .csv or .json as well."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare versions side by side: settings that differ, figures, cost, files, curves."""
+    from tui.commands.models_compare import CompareOptions, compare
+
+    finish(compare(versions, CompareOptions(curves, csv, metrics, as_json)))
+
+
+@models_app.command("delete")
+def models_delete(
+    version: Version, why: Why = "", yes: Yes = False, as_json: AsJson = False
+) -> None:
+    """Remove a version's files here and in Supabase; what it was stays written down."""
+    from tui.commands.models_change import delete
+
+    finish(delete(version, why, yes=yes, as_json=as_json), "interrupted; delete it once more.")
 
 
 @cache_app.command("list")

@@ -22,7 +22,7 @@ Command = tuple[str, str, Callable[[], object]]
 
 
 class ConsoleCommands(Provider):
-    """Opens any job by its name or id, starts a new one, and shows datasets, machines, costs."""
+    """Opens any job by its name or id, starts a new one, and shows the other screens."""
 
     async def discover(self) -> Hits:
         for name, help_text, run in self._commands():
@@ -52,6 +52,7 @@ class ConsoleCommands(Provider):
         yield "New job", "Choose a dataset and start", app.open_new_job
         yield "Datasets", "The training files that were checked here", app.open_datasets
         yield "Hosts", "The machines that jobs run on", app.open_machines
+        yield "Models", "Versions: compare, promote, archive, delete", app.open_models
         yield "Costs", "What was spent, and how the month stands", app.open_costs
         yield from self._about_the_chosen_job()
         for sweep_id, count in Counter(n.job.sweep_id for n in app.news.values()).items():

@@ -58,9 +58,20 @@ def _typed_fields(context: typer.Context) -> frozenset[str]:
 def start(
     context: typer.Context,
     dataset: Annotated[
-        list[Path],
-        typer.Option(help="The training file; given again, files are merged into one set."),
-    ],
+        list[Path] | None,
+        typer.Option(
+            help="The training file; given again, files are merged into one set.",
+            show_default=False,
+        ),
+    ] = None,
+    training_file_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UUID",
+            help="Instead: a training file of the web application, see `dataset remote`.",
+            show_default=False,
+        ),
+    ] = None,
     template: Annotated[
         str | None,
         typer.Option(
@@ -215,10 +226,36 @@ def start(
         float, typer.Option(min=0, max=168, help=_RENTED + "how long it waits for stock.")
     ] = 1.0,
     over_limit: OverLimit = "",
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Who is told of the job, signed with TRAINING_WEBHOOK_SECRET; else "
+            "BRIGHTRUN_WEBHOOK_URL, where it is set.",
+            show_default=False,
+        ),
+    ] = None,
+    webhook_every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            min=1,
+            help="Steps between two reports of figures; else 50, fewer in a short run.",
+            show_default=False,
+        ),
+    ] = None,
+    webhook_allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--webhook-allow-private", help="Tell also an address of a private network, or http."
+        ),
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a training file and start a job on it, here or elsewhere, or on a rented machine."""
+    if bool(dataset) is (training_file_id is not None):
+        raise typer.BadParameter("give one of --dataset and --training-file-id")
     from shared.machine_request import (
         DEFAULT_IMAGE,
         DEFAULT_MOUNT_PATH,
@@ -227,7 +264,7 @@ def start(
         Cloud,
     )
     from tui.commands.rent import RentOptions
-    from tui.commands.start import StartOptions, start_job
+    from tui.commands.start import StartOptions, WebhookOptions, start_job
     from tui.services.rent_plan import RentWanted
 
     wanted = RentWanted(
@@ -250,7 +287,8 @@ def start(
         ignore_memory=ignore_memory,
     )
     options = StartOptions(
-        datasets=tuple(dataset),
+        datasets=tuple(dataset or ()),
+        training_file_id=training_file_id,
         settings=tuple(set_ or ()),
         watch=watch,
         queue=queue,
@@ -259,6 +297,7 @@ def start(
         as_json=as_json,
         ignore_memory=ignore_memory,
         rent=RentOptions(wanted, yes, over_limit),
+        webhook=WebhookOptions(webhook, webhook_every, webhook_allow_private),
         template=template,
         typed=_typed_fields(context),
         values={

@@ -33,6 +33,7 @@ def job_row(job: StoredJob) -> dict[str, Any]:
         "waits_for_turn": job.waits_for_turn,
         "sweep_id": job.sweep_id,
         "created_by": job.created_by,
+        "training_file_id": job.training_file_id,
         **state_columns(job.state, job.error_message, job.updated_at),
     }
 
@@ -69,6 +70,7 @@ def job_of(row: RowMapping) -> StoredJob:
         waits_for_turn=row["waits_for_turn"],
         sweep_id=row["sweep_id"],
         created_by=row["created_by"],
+        training_file_id=row["training_file_id"],
     )
 
 

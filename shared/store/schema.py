@@ -122,6 +122,9 @@ training_jobs = Table(
     Column("sweep_id", String(63)),
     # The user of the web application for whom it runs; null for whoever this console signs in as.
     Column("created_by", String(36)),
+    # The row of the web application's `training_files` that it was started with; null for a file
+    # of this machine.
+    Column("training_file_id", String(36)),
     CheckConstraint(f"status IN ({_ALLOWED_STATUSES})", name="status"),
     Index("ix_training_jobs_status", "status"),
     Index("ix_training_jobs_created_at", "created_at"),
@@ -383,6 +386,13 @@ mirror_progress = Table(
     Column("job_updated_at", UtcDateTime),
     Column("metrics_attempt", Integer, nullable=False),
     Column("metrics_seq", Integer, nullable=False),
+    # SHA-256 of the rows of its artifacts as they were sent; "" until any was.
+    Column("artifacts_digest", String(64), nullable=False),
+    # Of the latest picture that was taken of the job to be sent: never earlier than one before,
+    # whatever the clock does.
+    Column("as_of", UtcDateTime),
+    # A `MirrorFailure`, or "".
+    Column("failure", String(20), nullable=False),
     Column("error", Text, nullable=False),
     Column("failing_since", UtcDateTime),
     PrimaryKeyConstraint("training_job_id"),
@@ -394,6 +404,10 @@ uploads = Table(
     # One file on its way to Supabase Storage, or there. Its upload token is never written down.
     Column("object_name", String(300), primary_key=True),
     _job_column(),
+    # Project and schema it goes to: another one has nothing of it.
+    Column("target", Text, nullable=False),
+    # `agent:` and a path in the agent's list of artifacts, or a path on the console's machine.
+    Column("source", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
     # lora_adapter, checkpoint, merged_model, or file for what goes along.
     Column("artifact_type", String(20), nullable=False),
@@ -401,11 +415,11 @@ uploads = Table(
     Column("sha256", String(64), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("content_type", String(100), nullable=False),
-    # waiting, uploading, uploaded (not read back yet), verified, refused
+    # waiting, uploading, uploaded (not read back yet), verified, refused, removed
     Column("state", String(20), nullable=False),
-    # Where a resumable upload goes on; null before it began and after it ended.
-    Column("upload_url", Text),
     Column("sent_bytes", BigInteger, nullable=False),
+    # Of late, while it is under way; null where nobody knows.
+    Column("bytes_per_s", Double),
     Column("error", Text, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_uploads_training_job_id", "training_job_id"),
@@ -455,6 +469,8 @@ webhook_targets = Table(
     Column("url", Text, nullable=False),
     Column("interval_steps", Integer),
     Column("allow_private", Boolean, nullable=False),
+    # Who delivers now: console, agent, or nobody, once everything is settled.
+    Column("sender", String(20), nullable=False),
     PrimaryKeyConstraint("training_job_id"),
 )
 
@@ -469,7 +485,7 @@ webhook_messages = Table(
     # The very bytes that are signed.
     Column("body", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    # waiting, delivered, given_up
+    # waiting, delivered, given_up, gone, handed_over (to the agent)
     Column("state", String(20), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("next_try_at", UtcDateTime),
@@ -493,6 +509,8 @@ api_tokens = Table(
     # SHA-256 of a token of 256 random bits; the token itself is shown once.
     Column("token_sha256", String(64), nullable=False),
     Column("scopes", JSON, nullable=False),
+    # The user of the web application who sees only their own jobs with it; null for a service.
+    Column("user_id", String(36)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime),
     Index("ix_api_tokens_token_sha256", "token_sha256", unique=True),
@@ -509,8 +527,12 @@ notifications = Table(
     Column("time", UtcDateTime, nullable=False),
     Column("title", Text, nullable=False),
     Column("body", Text, nullable=False),
+    # Told in quiet hours too.
+    Column("is_urgent", Boolean, nullable=False),
     # waiting, sent, failed, silent (nobody wanted to know)
     Column("state", String(20), nullable=False),
+    # Of the receivers that have it: beginnings of the hashes of their addresses.
+    Column("sent_to", JSON, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("next_try_at", UtcDateTime),
     Column("error", Text, nullable=False),

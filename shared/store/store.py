@@ -34,13 +34,19 @@ from shared.lifecycle import FINAL_STATUSES, Activity, JobStatus, StopReason
 from shared.machine_request import MachineRequest
 from shared.rental import Rental
 from shared.store import rows
+from shared.store.api_tokens import ApiTokens
 from shared.store.cached_models import CachedModels
 from shared.store.cursor import Cursor, records_after
 from shared.store.database import Database
 from shared.store.engine import create_engine, migrate
 from shared.store.failures import translated
 from shared.store.forecasts import Forecasts
+from shared.store.job_pages import JobPages
+from shared.store.mirror_progress import MirrorProgress
+from shared.store.model_versions import ModelVersions
+from shared.store.notifications import Notifications
 from shared.store.queue import JobQueue
+from shared.store.received_webhooks import ReceivedWebhooks
 from shared.store.record_writer import RecordWriter
 from shared.store.rentals import Rentals, rental_row
 from shared.store.schema import (
@@ -65,7 +71,11 @@ from shared.store.sweeps import Sweeps
 from shared.store.templates import Templates
 from shared.store.training_files import TrainingFiles
 from shared.store.uninterrupted import ended, uninterrupted
+from shared.store.uploads import Uploads
 from shared.store.upsert import insert_into
+from shared.store.web_facts import WebFactsRoom
+from shared.store.web_training_files import WebTrainingFiles
+from shared.store.webhooks import WebhookRoom
 
 _Event = TypeVar("_Event", bound=BaseModel)
 
@@ -99,12 +109,22 @@ class Store:
         self.training_files = TrainingFiles(database)
         self.rentals = Rentals(database)
         self.cached_models = CachedModels(database)
+        self.models = ModelVersions(database)
         self.settings = StoreSettings(database)
         self.forecasts = Forecasts(database)
         self.sweeps = Sweeps(database)
         self.queue = JobQueue(database)
         self.templates = Templates(database)
         self.spending = SpendingRecords(database)
+        self.web_facts = WebFactsRoom(database)
+        self.mirror_progress = MirrorProgress(database)
+        self.uploads = Uploads(database)
+        self.notifications = Notifications(database)
+        self.web_files = WebTrainingFiles(database)
+        self.api_tokens = ApiTokens(database)
+        self.received_webhooks = ReceivedWebhooks(database)
+        self.job_pages = JobPages(database)
+        self.webhooks = WebhookRoom(database)
         self.transactions = database.transactions
         self._records = RecordWriter(database.engine.dialect)
 
@@ -119,6 +139,7 @@ class Store:
         waits_for_turn: bool = False,
         sweep_id: str | None = None,
         created_by: str | None = None,
+        training_file_id: str | None = None,
     ) -> tuple[StoredJob, bool]:
         """Write down the intent, before anything is asked of a machine.
 
@@ -144,6 +165,7 @@ class Store:
             waits_for_turn=waits_for_turn,
             sweep_id=sweep_id,
             created_by=created_by,
+            training_file_id=training_file_id,
         )
         async with self.database.writing() as connection:
             known = await _find(connection, spec.job_id)

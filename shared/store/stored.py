@@ -34,6 +34,9 @@ class StoredJob:
     sweep_id: str | None = None
     created_by: str | None = None
     """UUID of the user of the web application for whom it runs; None for this console's own."""
+    training_file_id: str | None = None
+    """UUID of the web application's training file that it was started with; None for a file of
+    this machine."""
 
     @property
     def job_id(self) -> str:

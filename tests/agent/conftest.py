@@ -175,7 +175,9 @@ class Pod:
             address = self.address()
             detached = ProcessIdentity(address.pid, address.start_time, boot_id())
             send_signal(detached, signal.SIGKILL)
-        shutil.rmtree(socket_directory(self.root), ignore_errors=True)
+        directory = socket_directory(self.root)
+        for made in (directory, Path("/dev/shm") / directory.name):
+            shutil.rmtree(made, ignore_errors=True)
         for attempt in self.attempts():
             # A shim may still be on its way to starting a trainer that nobody would end.
             record = settle(attempt, exit_code=None)

@@ -26,6 +26,7 @@ from tui.services.controller.fleet import our_machines
 from tui.services.controller.rescue import rescue
 from tui.services.forecasting import past_of
 from tui.services.kept_logs import kept_log
+from tui.services.model_files import local_copies
 from tui.services.rented_jobs import MOVE, answer_question
 from tui.services.session import Session
 
@@ -42,6 +43,7 @@ async def test_a_job_gets_a_machine_trains_comes_home_and_nothing_is_left(user: 
         assert (user.config.home / "adapters" / "job-one").is_dir()
         assert "took step 6" in kept_log(user.config.home, "job-one", None, last_lines=3)
         await check_forecast(session, "job-one")
+        await check_version(session, "job-one")
         await check_invariants(user, session, "job-one")
 
 
@@ -63,6 +65,19 @@ async def check_forecast(session: Session, job_id: str) -> None:
     # Looks at the provider come every now and then, and the parts begin and end with them.
     assert sum(actual.seconds.values()) == pytest.approx(actual.total_s, abs=3)
     assert (await past_of(session.store, "tiny")).jobs[0].job_id == job_id
+
+
+async def check_version(session: Session, job_id: str) -> None:
+    """It is a version of a model before anybody has looked, with what the machine cost."""
+
+    async def is_there() -> bool:
+        return bool(await session.store.models.of_job(job_id))
+
+    await until(is_there)
+    (version,) = await session.store.models.of_job(job_id)
+    assert version.facts.steps == 6 and version.facts.cost_usd
+    adapter = session.config.home / "adapters" / job_id
+    assert local_copies(session.config, version) == [adapter]
 
 
 async def test_a_machine_lost_in_mid_run_is_replaced_and_the_job_resumes(user: Rented) -> None:

@@ -18,6 +18,7 @@ _TWENTY = "a1B2c3D4e5F6g7H8i9J0"
 SHAPES = [
     f"hf_{_TWENTY}",
     f"rpa_{_TWENTY}",
+    f"brt_{_TWENTY}-{_TWENTY}_",
     f"sk-{_TWENTY}",
     f"sk-ant-api03-{_TWENTY}-x_y",
     f"sb_secret_{_TWENTY}_x-y",

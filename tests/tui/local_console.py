@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+from agent.run_directory import AgentRoot
+from agent.serve import socket_directory
 from tui.cli import run_app
 from tui.command_line import app
 
@@ -103,6 +106,13 @@ class Console:
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
         until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def forget_secrets(root: Path) -> None:
+    """Remove what a killed agent has kept in memory, as a restart of the machine does."""
+    for directory in Path("/dev/shm").glob("brightrun-*"):
+        if directory.name == socket_directory(AgentRoot(root)).name:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:

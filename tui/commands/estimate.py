@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tui.commands.dataset_check import print_report
 from tui.commands.output import print_json, print_pairs, print_table, say_line
 from tui.commands.start import StartOptions, build_spec
 from tui.commands.terminal_session import open_terminal_session
+from tui.services.artifact_uploads.size_limits import adapter_bytes, upload_warning
 from tui.services.dataset_check import check_training_file, settings_of
 from tui.services.estimate import amount_warnings, forecast_on_gpu, forecast_on_host
 from tui.services.forecasting import past_of
@@ -76,6 +77,13 @@ class Estimate:
     forecast: Forecast
     offer: Candidate | None = None
     """Whose price was taken."""
+    upload_warning: str = ""
+    """Where Supabase would not take the adapter."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is much, or too much; sentences."""
+        return [*amount_warnings(self.forecast), *filter(None, [self.upload_warning])]
 
 
 async def estimate_job(options: EstimateOptions) -> int:
@@ -96,6 +104,8 @@ async def estimate_job(options: EstimateOptions) -> int:
             estimate = await _on_card(session, spec, plan, found, options)
         else:
             estimate = await _on_host(session, spec, plan, found, options, host)
+        words = await upload_warning(session.config, adapter_bytes(spec, found.shape))
+        estimate = replace(estimate, upload_warning=words)
     if options.start.as_json:
         print_json(_plain(estimate, options.budget_usd))
     else:
@@ -220,7 +230,7 @@ def _plain(estimate: Estimate, budget_usd: float | None) -> dict[str, Any]:
         "memory": _plain_memory(estimate.memory),
         "forecast": _plain_forecast(estimate.forecast),
         "budget_usd": budget_usd,
-        "warnings": amount_warnings(estimate.forecast),
+        "warnings": estimate.warnings,
     }
 
 
@@ -300,7 +310,7 @@ def _print_forecast(estimate: Estimate) -> None:
     print_table(PART_HEADERS, [list(astuple(row)) for row in part_rows(forecast)], shrinking="FROM")
     pairs = money_pairs(forecast)
     print_pairs(pairs or [("cost", "unknown: --usd-per-hour gives the price of the machine")])
-    for line in amount_warnings(forecast):
+    for line in estimate.warnings:
         say_line(Text(f"! {line}", "yellow"))
 
 

@@ -18,11 +18,13 @@ from shared.job_spec import JobSpec
 from shared.machine_request import MachineRequest
 from shared.store.store import Store
 from shared.store.stored import StoredJob
+from shared.webhook import WebhookTarget
 from tui import exit_codes
 from tui.commands.consent import agreed, require_asker
 from tui.commands.output import print_json, print_pairs, print_table, say, say_line
 from tui.commands.rental_progress import follow_to_running, say_who_acts
 from tui.commands.watch import watch_in
+from tui.services.artifact_uploads.size_limits import adapter_bytes, upload_warning
 from tui.services.dataset_check import CheckedFile
 from tui.services.forecasting import past_of
 from tui.services.model_cache.taken import with_taken
@@ -65,6 +67,8 @@ class CheckedJob:
     path: Path
     spec: JobSpec
     checked: CheckedFile
+    webhook: WebhookTarget | None = None
+    """Who is told of it; None: as the environment says."""
 
 
 def check_typed(options: RentOptions) -> None:
@@ -104,6 +108,7 @@ async def start_rented(
         expected_usd=agreement.expected_usd,
         over_limit=options.over_limit,
         foreseen=agreement.foreseen,
+        webhook=job.webhook,
     )
     _say_written(started, is_new=is_new, as_json=as_json)
     if queue and not watch:
@@ -132,6 +137,9 @@ async def _agreement(
     work = await with_taken(session.store, replace(work, past=past))
     plan = await plan_rent(provider, options.wanted, work)
     _print_review(plan, as_json=as_json)
+    expected_bytes = adapter_bytes(job.spec, work.found.shape)
+    if too_large := await upload_warning(session.config, expected_bytes):
+        say_line(Text(f"! {too_large}", "yellow"), as_json=as_json)
     await _look_at_month(session.store, job.spec.job_id, plan, options, as_json=as_json)
     plan.require_stock()
     request = await _agreed_request(provider, plan, yes=options.yes)

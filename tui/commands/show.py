@@ -11,6 +11,7 @@ from shared.job_options import unusual_options
 from shared.number_text import clock, date_and_clock, duration, loss, number, size
 from shared.store.forecasts import StoredForecast
 from shared.store.stored import StoredArtifact
+from shared.store.uploads import StoredUpload
 from tui import exit_codes
 from tui.commands.output import print_json, print_pairs, say, say_line
 from tui.commands.show_rental import print_rental, rental_dict, rental_of
@@ -22,6 +23,7 @@ from tui.services.suggestions import suggestions_for
 from tui.views.forecast_lines import compared_pairs
 from tui.views.gpu_lines import gpu_pairs
 from tui.views.suggestion_lines import suggestion_lines
+from tui.views.upload_lines import upload_lines
 
 _EVENTS_SHOWN = 12
 
@@ -35,12 +37,15 @@ async def show_job(job_id: str, *, as_json: bool) -> int:
         suggestions = await suggestions_for(session.store, sight.job)
         rented = await rental_of(session.store, sight.job.job_id)
         foreseen = await settle_forecast(session.store, sight.job.job_id)
+        uploads = await session.store.uploads.of_job(sight.job.job_id)
     if as_json:
         told = _to_dict(sight, artifacts, suggestions)
+        told["uploads"] = [upload.to_dict() for upload in uploads]
         print_json({**told, "rental": rental_dict(rented), "forecast": _forecast_dict(foreseen)})
     else:
         usd_per_hour = 0.0 if rented is None else rented.sight.usd_per_hour
         _print(sight, artifacts, events, usd_per_hour)
+        _print_uploads(uploads)
         print_rental(rented)
         _print_forecast(foreseen)
         _print_suggestions(suggestions, sight.job.job_id)
@@ -89,6 +94,13 @@ def _print(
         say_line("")
     for record in events:
         say_line(f"{clock(record.time)}  {describe_event(record)}")
+
+
+def _print_uploads(uploads: list[StoredUpload]) -> None:
+    if lines := upload_lines(uploads):
+        say_line("")
+    for line in lines:
+        say_line(line)
 
 
 def _forecast_dict(stored: StoredForecast | None) -> dict[str, object] | None:

@@ -22,12 +22,14 @@ from tui import exit_codes
 from tui.commands.counting import counting_encoder
 from tui.commands.dataset_check import print_report
 from tui.commands.output import print_json, say, say_line
+from tui.commands.progress_bar import shown_progress
 from tui.commands.rent import CheckedJob, RentOptions, check_typed, start_rented
 from tui.commands.steps import shown_steps
 from tui.commands.terminal_session import open_terminal_session
 from tui.commands.watch import watch_in
 from tui.config import load_config
 from tui.services import jobs
+from tui.services.artifact_uploads.size_limits import expected_adapter_bytes, upload_warning
 from tui.services.dataset_check import CheckedFile, check_training_file, readable, settings_of
 from tui.services.dataset_registry import change_since_check, record_check
 from tui.services.forecasting import forecast_for_start
@@ -38,10 +40,21 @@ from tui.services.queue import WHO_STARTS, at_work_on, queue_job
 from tui.services.session import Session
 from tui.services.templates import template_named, wanted_with
 from tui.services.training_sets import make_training_set, merged_in_words
+from tui.services.webhook_targets import target_to_use
 from tui.views.forecast_lines import in_one_line
 from tui.views.memory_lines import need_in_words
 
 _FINDINGS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookOptions:
+    """Who is told of the job, as it was typed."""
+
+    url: str | None = None
+    """None: as the environment says."""
+    interval_steps: int | None = None
+    allow_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,9 @@ class StartOptions:
     """Start also what will not fit, by the prediction."""
     rent: RentOptions = field(default_factory=RentOptions)
     """For a machine that is rented."""
+    webhook: WebhookOptions = field(default_factory=WebhookOptions)
+    training_file_id: str | None = None
+    """Instead of `datasets`: a row of the web application's training files."""
     template: str | None = None
     """What the job begins with; None: the preset alone."""
     typed: frozenset[str] = frozenset()
@@ -77,6 +93,13 @@ async def start_job(options: StartOptions) -> int:
     host = checked_host_name(options.host or load_config().default_host)
     if host == RUNPOD:
         check_typed(options.rent)
+    told = target_to_use(
+        options.webhook.url,
+        options.webhook.interval_steps,
+        allow_private=options.webhook.allow_private,
+    )
+    if options.training_file_id is not None:
+        options = await _with_web_file(options, options.training_file_id)
     path, sources = _training_file(options)
     spec = build_spec(options, path, host)
     checked = check_for_job(path, spec, host)
@@ -87,7 +110,7 @@ async def start_job(options: StartOptions) -> int:
     async with open_terminal_session(options.accept_host_key) as session:
         await _record(session.store, checked, sources, as_json=options.as_json)
         if host == RUNPOD:
-            job = CheckedJob(path, spec, checked)
+            job = CheckedJob(path, spec, checked, webhook=told)
             return await start_rented(
                 session,
                 job,
@@ -96,17 +119,29 @@ async def start_job(options: StartOptions) -> int:
                 watch=options.watch,
                 queue=options.queue,
             )
-        _say_memory(await predict_for_start(session.store, checked, spec, host), options)
+        memory = await predict_for_start(session.store, checked, spec, host)
+        _say_memory(memory, options)
+        if too_large := await upload_warning(session.config, expected_adapter_bytes(memory)):
+            say_line(Text(f"! {too_large}", "yellow"), as_json=options.as_json)
         foreseen = await forecast_for_start(session.store, checked, spec, host)
         _say_forecast(foreseen, options)
         if options.queue:
-            started = await queue_job(session, path, spec, report, host=host, foreseen=foreseen)
+            started = await queue_job(
+                session, path, spec, report, host=host, foreseen=foreseen, webhook=told
+            )
             is_new = not started.was_there
             return await _see_to_queued(session, started.job, options, is_new=is_new)
         others = [other for other in await at_work_on(session, host) if other != spec.job_id]
         with shown_steps(host) as on_step:
             started = await jobs.start_job(
-                session, path, spec, report, host=host, foreseen=foreseen, on_step=on_step
+                session,
+                path,
+                spec,
+                report,
+                host=host,
+                foreseen=foreseen,
+                webhook=told,
+                on_step=on_step,
             )
         _say_outcome(started, options)
         if others and not started.was_there:
@@ -116,6 +151,25 @@ async def start_job(options: StartOptions) -> int:
         if options.watch:
             return await watch_in(session, spec.job_id, as_json=options.as_json)
     return exit_codes.OK
+
+
+async def _with_web_file(options: StartOptions, file_id: str) -> StartOptions:
+    """Bring the web application's file here.
+
+    Raises:
+        InvalidInput: no project is named, or there is no such file.
+        SupabaseError: it cannot be asked for.
+        IntegrityError: its bytes are not those of its row.
+    """
+    from tui.commands.dataset_remote import fetched_in_words
+    from tui.services.web_files import fetch
+
+    async with open_terminal_session() as session:
+        with shown_progress("fetching the training file") as told:
+            fetched = await fetch(session, file_id, told)
+    for line in fetched_in_words(fetched):
+        say(line)
+    return replace(options, datasets=(fetched.path,))
 
 
 async def _with_template(options: StartOptions, name: str) -> StartOptions:

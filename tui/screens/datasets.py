@@ -22,6 +22,7 @@ from tui.services.check_run import CheckOutcome
 from tui.services.dataset_registry import KnownFile, known_files
 from tui.services.path_completion import complete_dataset
 from tui.services.session import Session
+from tui.services.supabase.settings import is_named
 from tui.services.training_sets import merged_in_words
 from tui.views.dataset_row import dataset_row
 from tui.widgets.check_progress import CheckProgress
@@ -42,7 +43,7 @@ class DatasetsScreen(KnownFileScreen[str | None]):
     Every training file that was checked on this machine, by its content: a file that has changed
     is another one. F5 checks it again and says what changed. Space marks files; M makes one
     training set of them, without the conversations that stand in several. Forgetting a file never
-    deletes it.
+    deletes it. Where a Supabase project is named, w shows the web application's training files.
     """
     CSS = """
     DatasetsScreen {
@@ -58,6 +59,7 @@ class DatasetsScreen(KnownFileScreen[str | None]):
         Binding("a", "add", "Add", tooltip="Check a file by its path"),
         Binding("space", "mark", "Mark"),
         Binding("M", "merge", "Merge", tooltip="One training set of the marked files"),
+        Binding("w", "web_files", "Web", tooltip="The web application's training files"),
         Binding("escape", "back", "Back"),
     ]
     AUTO_FOCUS = "#datasets"
@@ -79,6 +81,8 @@ class DatasetsScreen(KnownFileScreen[str | None]):
         super().__init__(session)
         self._is_pick = is_pick
         self._known: dict[str, KnownFile] = {}
+        self._web_path = ""
+        """A file that has just come from the web application, until it is shown."""
 
     def compose(self) -> ComposeResult:
         yield Static(id="title", markup=False)
@@ -107,6 +111,8 @@ class DatasetsScreen(KnownFileScreen[str | None]):
             return self.chosen is not None
         if action == "new_job" and self._is_pick:
             return False
+        if action == "web_files":
+            return is_named()
         return super().check_action(action, parameters)
 
     # --- the registry -------------------------------------------------------------------------
@@ -130,6 +136,7 @@ class DatasetsScreen(KnownFileScreen[str | None]):
         self.query_exactly_one("#path", PathInput).recent.offer(paths)
         self._draw_title()
         self.refresh_bindings()
+        self._open_web_file()
 
     @on(Failed)
     def _on_failed(self, message: Failed) -> None:
@@ -194,6 +201,29 @@ class DatasetsScreen(KnownFileScreen[str | None]):
         path.value = ""
         self.query_exactly_one(DatasetTable).focus()
         return was_open
+
+    @work(group="web files", exclusive=True)
+    async def action_web_files(self) -> None:
+        """Fetch one, check it, and show it."""
+        from tui.screens.remote_files import RemoteFilesScreen
+
+        path = await self.app.push_screen_wait(RemoteFilesScreen(self.session))
+        if path is not None and not self.is_busy():
+            self._web_path = path
+            newest = next(iter(self._known.values()), None)
+            self.check(path, settings_for(newest.file if newest else None))
+
+    def _open_web_file(self) -> None:
+        known = next(
+            (each for each in self._known.values() if each.file.path == self._web_path), None
+        )
+        if known is None or self.is_checking:
+            return
+        self._web_path = ""
+        if not self._is_pick:
+            from tui.screens.dataset import DatasetScreen
+
+            self.app.push_screen(DatasetScreen(self.session, known))
 
     def action_mark(self) -> None:
         """Take the file into what is merged, or out of it."""

@@ -34,7 +34,8 @@ class JobsScreen(QueueKeys):
 
     Every job on this machine's store, also those that other consoles started. Closing the console
     stops none of them. Enter opens a job; a click on a column's head sorts by it. A queued job
-    starts when its turn comes; [, ] and P move it in the line.
+    starts when its turn comes; [, ] and P move it in the line. m shows what completed jobs have
+    made, as versions of models.
     """
     DEFAULT_CSS = """
     JobsScreen {
@@ -57,6 +58,13 @@ class JobsScreen(QueueKeys):
         Binding("s", "next_sort", "Sort", show=False),
         Binding("d", "datasets", "Datasets", tooltip="The training files that were checked here"),
         Binding("h", "machines", "Hosts", tooltip="The machines that jobs run on"),
+        Binding(
+            "m",
+            "models",
+            "Models",
+            tooltip="What jobs have made: versions, comparison",
+            show=False,
+        ),
         Binding(
             "dollar_sign",
             "costs",
@@ -166,6 +174,8 @@ class JobsScreen(QueueKeys):
             words.append(f"the first {table.row_count} are shown")
         if control := self.console.rentals.control():
             words.append(control)
+        if mirrored := self.console.mirror_line.words:
+            words.append(f"Supabase: {mirrored}")
         title = Text.assemble(("brightrun", "bold"), "  ", ("  ·  ".join(words), "dim"))
         self.query_one("#title", Static).update(title, layout=False)
         if not self.has_class("-trouble"):
@@ -216,6 +226,10 @@ class JobsScreen(QueueKeys):
     def action_machines(self) -> None:
         """The machines that jobs run on."""
         self.console.open_machines()
+
+    def action_models(self) -> None:
+        """What jobs have made, as versions of models."""
+        self.console.open_models()
 
     def action_costs(self) -> None:
         """What was spent, and how the month stands."""

@@ -24,6 +24,11 @@ from tui.screens.console_screen import ConsoleScreen
 from tui.screens.over_limit import OverLimitScreen
 from tui.screens.rent import Chosen, RentScreen
 from tui.screens.review import ReviewScreen
+from tui.services.artifact_uploads.size_limits import (
+    adapter_bytes,
+    expected_adapter_bytes,
+    upload_warning,
+)
 from tui.services.dataset_registry import change_since_check
 from tui.services.forecasting import past_of
 from tui.services.hosts.names import RUNPOD
@@ -70,6 +75,8 @@ class LaunchScreen(ConsoleScreen[str | None]):
 
         prepared: Prepared
         counted: Counted
+        too_large: str = ""
+        """Where Supabase would not take the adapter."""
 
     @dataclass
     class Refused(Message):
@@ -191,10 +198,12 @@ class LaunchScreen(ConsoleScreen[str | None]):
             require_room(counted.memory)
             if draft.host_name == RUNPOD:
                 counted = replace(counted, shape=await _shape_for_rent(prepared))
+            too_large = await upload_warning(self.session.config, _adapter_bytes(prepared, counted))
         except BrightRunError as error:
             self.post_message(self.Refused(error))
         else:
-            self.post_message(self.ReadyForReview(self._starter.continued(prepared), counted))
+            prepared = self._starter.continued(prepared)
+            self.post_message(self.ReadyForReview(prepared, counted, too_large))
 
     @on(ReadyForReview)
     def _on_ready_for_review(self, message: ReadyForReview) -> None:
@@ -249,6 +258,8 @@ class LaunchScreen(ConsoleScreen[str | None]):
                 *(line for line in lines if line.name != "cost"),
             ]
             question = f"Rent a machine for up to {usd(rent.wanted.budget_usd or 0)} and start?"
+        if message.too_large:
+            lines = [Line("Supabase", message.too_large, "warning"), *lines]
         launch = _Launch(prepared, draft.host_name, draft.retry_of, rent)
         self.app.push_screen(ReviewScreen(lines, question), partial(self._on_reviewed, launch))
 
@@ -318,3 +329,11 @@ class LaunchScreen(ConsoleScreen[str | None]):
 async def _shape_for_rent(prepared: Prepared) -> FoundShape:
     """Of the base model; fetched where it is not here, since prices hang on it."""
     return await asyncio.to_thread(shape_for_rent, prepared.spec)
+
+
+def _adapter_bytes(prepared: Prepared, counted: Counted) -> int | None:
+    shape = None if counted.shape is None else counted.shape.shape
+    known = adapter_bytes(prepared.spec, shape)
+    if known is None and counted.memory is not None:
+        return expected_adapter_bytes(counted.memory)
+    return known

@@ -49,6 +49,8 @@ from shared.errors import AgentRefused, AgentUnreachable, ProtocolError
 from shared.events import JournalRecord, decode_journal_records
 from shared.job_spec import JobSpec
 from shared.store.cursor import BEGINNING, Cursor, records_after
+from shared.upload.contract import UploadableFiles, UploadsAnswer, UploadsRequest
+from shared.webhook_protocol import WebhookMessages, WebhookSetting, WebhookState
 from tui.services.joined_frames import joined
 
 _TIMEOUT_S = 10.0
@@ -153,6 +155,24 @@ class AgentClient:
         """Have the trainer save at the end of the current step."""
         await self._call(Answer, "POST", _job_path(job_id, "checkpoint"))
 
+    async def put_webhook(self, job_id: str, setting: WebhookSetting) -> WebhookState:
+        """Have the agent tell the web application of the job; the same again changes nothing."""
+        body = setting.model_dump(mode="json")
+        body["secret"] = setting.secret.get_secret_value()
+        return await self._call(WebhookState, "PUT", _job_path(job_id, "webhook"), json=body)
+
+    async def webhook(self, job_id: str) -> WebhookState:
+        """How far the agent has come with telling."""
+        return await self._call(WebhookState, "GET", _job_path(job_id, "webhook"))
+
+    async def webhook_messages(self, job_id: str) -> WebhookMessages:
+        """All that the agent has told, or is to tell."""
+        return await self._call(WebhookMessages, "GET", _job_path(job_id, "webhooks"))
+
+    async def release_webhooks(self, job_id: str) -> WebhookMessages:
+        """Have the agent tell nothing more, and say what it has not told."""
+        return await self._call(WebhookMessages, "POST", _job_path(job_id, "webhooks/release"))
+
     async def logs(
         self, job_id: str, *, attempt: int | None = None, offset: int = 0, limit: int = 65_536
     ) -> LogSlice:
@@ -165,6 +185,23 @@ class AgentClient:
     async def artifacts(self, job_id: str) -> ArtifactList:
         """The files of the committed adapter."""
         return await self._call(ArtifactList, "GET", _job_path(job_id, "artifacts"))
+
+    async def uploadable(self, job_id: str) -> UploadableFiles:
+        """What the agent could upload by itself: adapter and whole checkpoints."""
+        return await self._call(UploadableFiles, "GET", _job_path(job_id, "uploadable"))
+
+    async def start_uploads(self, job_id: str, request: UploadsRequest) -> UploadsAnswer:
+        """Hand over upload tokens; the same files again with new tokens go on."""
+        body = request.model_dump(mode="json")
+        return await self._call(UploadsAnswer, "POST", _job_path(job_id, "uploads"), json=body)
+
+    async def uploads(self, job_id: str) -> UploadsAnswer:
+        """How far the agent's uploads are."""
+        return await self._call(UploadsAnswer, "GET", _job_path(job_id, "uploads"))
+
+    async def give_up_uploads(self, job_id: str) -> UploadsAnswer:
+        """Stop them; what was sent stays, so that they can go on later."""
+        return await self._call(UploadsAnswer, "DELETE", _job_path(job_id, "uploads"))
 
     @asynccontextmanager
     async def download(

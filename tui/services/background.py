@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +26,12 @@ logger = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 
-WORKERS: tuple[str, ...] = ()
+WORKERS: tuple[str, ...] = (
+    "tui.services.supabase.mirror_worker",
+    "tui.services.artifact_uploads.worker",
+    "tui.services.notify.worker",
+    "tui.services.webhooks",
+)
 """Modules with two functions: `is_wanted(session) -> bool`, which asks nobody and imports little,
 and `async run(session, say)`, which works until it is cancelled and can be killed anywhere."""
 
@@ -56,6 +62,7 @@ class Background:
         self._say = say
         self._settings = settings or BackgroundSettings()
         self._workers = workers
+        self._leads = False
         self._leadership = Leadership(
             session.store.rentals, kind, self._settings.lease_s, OUTWARD_LEASE
         )
@@ -85,20 +92,19 @@ class Background:
 
     async def _lead(self, workers: Sequence[ModuleType]) -> None:
         """All workers, for as long as the lease holds."""
+        self._leads = True
         tasks = [asyncio.create_task(self._keep_running(worker)) for worker in workers]
         try:
             while await self._leadership.renew():
                 await asyncio.sleep(min(self._settings.tick_s, self._settings.lease_s / 6))
         finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            self._leads = False
+            await _ended(tasks)
 
     async def _keep_running(self, worker: ModuleType) -> None:
         failures = 0
-        while True:
+        while self._leads:
+            began_s = time.monotonic()
             try:
                 await worker.run(self._session, self._say)
                 return
@@ -107,11 +113,20 @@ class Background:
             except Exception:
                 # A defect in one of them must not keep the others from working.
                 logger.exception("%s", worker.__name__)
-            failures += 1
             settings = self._settings
-            await asyncio.sleep(
-                growing_pause_s(settings.first_pause_s, failures, settings.longest_pause_s)
-            )
+            if time.monotonic() - began_s > settings.longest_pause_s:
+                failures = 0
+            pause_s = growing_pause_s(settings.first_pause_s, failures, settings.longest_pause_s)
+            failures += 1
+            await asyncio.sleep(pause_s)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End all of them, also one whose work answers its cancellation with an error of its own."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=1.0)
 
 
 @asynccontextmanager

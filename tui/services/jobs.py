@@ -26,6 +26,7 @@ from shared.job_options import retried_spec
 from shared.job_spec import JobSpec, new_job_id
 from shared.lifecycle import JobStatus
 from shared.store.stored import StoredJob
+from shared.webhook import WebhookTarget
 from tui.services.changed_file import change_in_words
 from tui.services.dataset_check import CheckedFile
 from tui.services.dataset_registry import record_check
@@ -34,6 +35,7 @@ from tui.services.hosts.host import Host, Step, in_silence
 from tui.services.hosts.names import LOCAL, RUNPOD_PREFIX
 from tui.services.rented_jobs import cancel_rented_job, require_month_for
 from tui.services.session import Session
+from tui.services.webhook_targets import keep_target, try_to_hand_over
 
 _FINAL_REFUSALS = (409, 422)
 """The agent understood and said no: asking again would not help."""
@@ -58,11 +60,13 @@ async def start_job(
     host: str = LOCAL,
     retry_of: str | None = None,
     foreseen: Forecast | None = None,
+    webhook: WebhookTarget | None = None,
     on_step: Step = in_silence,
 ) -> Started:
     """Write the job down and give it to the host's agent, which is installed where it is missing.
 
-    `foreseen` is kept with the job, to be compared with what it took.
+    `foreseen` is kept with the job, to be compared with what it took. `webhook` is who is told of
+    it; None: as of the job that is retried, or as the environment says.
 
     Raises:
         InvalidDataset: the report has errors; nothing was started.
@@ -77,6 +81,7 @@ async def start_job(
     chosen = session.hosts.get(host)
     job, is_new = await session.store.add_job(spec, chosen.name, retry_of)
     await keep_forecast(session.store, spec.job_id, foreseen)
+    await keep_target(session.store, spec.job_id, webhook, retry_of)
     created = False
     if not job.status.is_final:
         created = await _hand_over(session, session.host_of(job), path, spec, on_step)
@@ -143,12 +148,28 @@ async def start_like(
             request = request.model_copy(update={"budget_usd": again.budget_usd})
         budget_usd = request.budget_usd
         await require_month_for(session, spec.job_id, budget_usd, over_limit=again.over_limit)
-        started, _ = await store.add_job(spec, name, again.retry_of, request)
+        started, _ = await store.add_job(
+            spec,
+            name,
+            again.retry_of,
+            request,
+            created_by=job.created_by,
+            training_file_id=job.training_file_id,
+        )
         await keep_forecast_again(store, job, spec)
+        await keep_target(store, spec.job_id, like=job.job_id)
         return started
     host, waits = session.hosts.get(again.host or job.host), again.waits_for_turn
-    started, _ = await store.add_job(spec, host.name, again.retry_of, waits_for_turn=waits)
+    started, _ = await store.add_job(
+        spec,
+        host.name,
+        again.retry_of,
+        waits_for_turn=waits,
+        created_by=job.created_by,
+        training_file_id=job.training_file_id,
+    )
     await keep_forecast_again(store, job, spec, host.name)
+    await keep_target(store, spec.job_id, like=job.job_id)
     if not waits:
         path = await find_training_file(session, spec)
         await _hand_over(session, host, path, spec, on_step)
@@ -249,7 +270,9 @@ async def hand_over(
         await host.put_dataset(path, spec.dataset, on_step)
         on_step("starting the job")
         async with host.client() as client:
-            return (await client.start(spec)).created
+            created = (await client.start(spec)).created
+            await try_to_hand_over(session, client, spec.job_id)
+            return created
     except InvalidDataset as error:  # It was changed or removed since the check.
         if isinstance(error, DatasetChanged):
             error.args = (await change_in_words(session.store, path, spec, host.name),)

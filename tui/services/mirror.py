@@ -21,7 +21,7 @@ from shared.store.store import Store
 from shared.store.stored import Applied, StoredJob
 from tui.services.agent_client import AgentClient
 from tui.services.hosts.host import Host, revive
-from tui.services.settled_forecasts import settle_forecast
+from tui.services.job_end import settle_end
 
 _WATCH_PATIENCE_S = 3.0
 """How long a lost connection is tried again in silence before the watcher is told."""
@@ -153,7 +153,7 @@ class Mirror:
             async for records in batches:
                 applied = await self._store.apply_records(job_id, records)
                 if applied.records and applied.job.status.is_final:
-                    await settle_forecast(self._store, job_id)
+                    await settle_end(self._store, job_id)
                 yield Applied(applied.job, tuple(records))
 
     async def catch_up(self, job: StoredJob) -> Sight:
@@ -195,7 +195,7 @@ class Mirror:
                     if job.cursor >= goal:
                         break
         if job.status.is_final:
-            await settle_forecast(self._store, job.job_id)
+            await settle_end(self._store, job.job_id)
         return job
 
 

@@ -17,6 +17,7 @@ from shared.forecast.forecast import Forecast
 from shared.job_spec import JobSpec
 from shared.store.stored import StoredJob
 from shared.turns import TurnLimits, why_it_waits
+from shared.webhook import WebhookTarget
 from tui.services.dataset_check import CheckedFile
 from tui.services.dataset_registry import record_check
 from tui.services.forecasting import keep_forecast
@@ -24,6 +25,7 @@ from tui.services.host_queue import turn_limits
 from tui.services.hosts.names import LOCAL, shown_host
 from tui.services.jobs import Started
 from tui.services.session import Session
+from tui.services.webhook_targets import keep_target
 
 WHO_STARTS = "it starts while a console or `brightrun serve` runs"
 
@@ -64,8 +66,13 @@ async def queue_job(
     *,
     host: str = LOCAL,
     foreseen: Forecast | None = None,
+    created_by: str | None = None,
+    training_file_id: str | None = None,
+    webhook: WebhookTarget | None = None,
 ) -> Started:
     """Write a job down, to be handed over when its turn comes; asks nothing of the host.
+
+    `created_by` and `training_file_id` are the web application's, as in `StoredJob`.
 
     Raises:
         InvalidDataset: the report has errors; nothing was written down.
@@ -75,8 +82,15 @@ async def queue_job(
         raise InvalidDataset(f"{path}: has errors; nothing was started.")
     await record_check(session.store, CheckedFile(path, spec.dataset, spec.base_model, report))
     name = session.hosts.get(host).name
-    job, is_new = await session.store.add_job(spec, name, waits_for_turn=True)
+    job, is_new = await session.store.add_job(
+        spec,
+        name,
+        waits_for_turn=True,
+        created_by=created_by,
+        training_file_id=training_file_id,
+    )
     await keep_forecast(session.store, spec.job_id, foreseen)
+    await keep_target(session.store, spec.job_id, webhook)
     return Started(job, was_there=not is_new)
 
 

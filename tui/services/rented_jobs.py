@@ -19,6 +19,7 @@ from shared.rental import Wish
 from shared.store.rentals import StoredRental
 from shared.store.store import Store
 from shared.store.stored import StoredJob
+from shared.webhook import WebhookTarget
 from tui.services.dataset_check import CheckedFile
 from tui.services.dataset_registry import record_check
 from tui.services.forecasting import keep_forecast
@@ -26,6 +27,7 @@ from tui.services.hosts.names import RUNPOD_PREFIX
 from tui.services.hub_models import HubModel, require_hub_model
 from tui.services.session import Session
 from tui.services.spending.monthly_limit import checked_reason, require_month
+from tui.services.webhook_targets import keep_target
 
 GO_ON = "go on"
 STOP = "stop"
@@ -43,12 +45,16 @@ async def start_rented_job(
     expected_usd: float | None = None,
     over_limit: str = "",
     foreseen: Forecast | None = None,
+    created_by: str | None = None,
+    training_file_id: str | None = None,
+    webhook: WebhookTarget | None = None,
 ) -> tuple[StoredJob, bool]:
     """Write the job and its machine down; returns the job, and False if it was there already.
 
     `expected_usd` is what it is expected to cost, all of its budget where nobody knows;
     `over_limit` is why it may go beyond the monthly limit; `foreseen` is kept with the job, to be
-    compared with what it took.
+    compared with what it took. `created_by` and `training_file_id` are the web application's;
+    `webhook` is who is told of it, None as for `jobs.start_job`.
 
     Raises:
         InvalidDataset: the report has errors; nothing was started.
@@ -67,8 +73,11 @@ async def start_rented_job(
     await require_month_for(session, spec.job_id, budget_usd, expected_usd, over_limit)
     await record_check(session.store, CheckedFile(path, spec.dataset, spec.base_model, report))
     host = RUNPOD_PREFIX + spec.job_id
-    job, is_new = await session.store.add_job(spec, host, retry_of, request)
+    job, is_new = await session.store.add_job(
+        spec, host, retry_of, request, created_by=created_by, training_file_id=training_file_id
+    )
     await keep_forecast(session.store, spec.job_id, foreseen)
+    await keep_target(session.store, spec.job_id, webhook, retry_of)
     return job, is_new
 
 

@@ -32,6 +32,7 @@ from tui.services.rent_options import TrainingWork
 from tui.services.rent_plan import RentPlan, RentWanted, plan_rent
 from tui.services.rent_volumes import NewVolume
 from tui.services.session import Session
+from tui.services.webhook_targets import keep_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ async def write_sweep(
     created = await session.store.sweeps.add(sweep, written, requests)
     for each in planned:
         await keep_forecast(session.store, each.spec.job_id, each.foreseen)
+        await keep_target(session.store, each.spec.job_id)
     return created
 
 

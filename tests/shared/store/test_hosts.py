@@ -131,7 +131,7 @@ async def test_a_database_from_before_hosts_keeps_its_jobs(database: Path) -> No
     with database_at(database, "0001") as connection:
         now = utc_now()
         job = StoredJob(job_spec(), JobState(), "local", None, None, now, now)
-        later = {"queue_place", "waits_for_turn", "sweep_id", "created_by"}
+        later = {"queue_place", "waits_for_turn", "sweep_id", "created_by", "training_file_id"}
         row = {name: value for name, value in rows.job_row(job).items() if name not in later}
         connection.execute(insert(training_jobs).values(row))
 

@@ -23,12 +23,14 @@ from shared.rental import Machine, MachineState, RentalPhase
 from tui.services.artifacts import fetch_adapter
 from tui.services.controller import unheard_end
 from tui.services.controller.moving import forget_carried
+from tui.services.controller.pod_upload import upload_from_machine
 from tui.services.controller.settings import ABSENCES
 from tui.services.controller.training import lose
 from tui.services.controller.work import Overtaken, Work
+from tui.services.job_end import settle_end
 from tui.services.kept_logs import keep_log, log_path
-from tui.services.settled_forecasts import settle_forecast
 from tui.services.ssh.machine_files import MachineFiles
+from tui.services.webhook_targets import take_back_webhooks
 
 _ALARM = "alarm: "
 _LOG_PATIENCE_S = 30.0
@@ -41,6 +43,7 @@ async def secure(work: Work) -> None:
     outcome = work.rental.outcome
     assert outcome is not None, "a job is secured once it has ended"
     await _keep_log(work)
+    await take_back_webhooks(work.office.session, work.host.client(), work.job_id)
     if STOP_REASONS[outcome].status is not JobStatus.COMPLETED or not work.job.state.adapter_path:
         await _end(work)
         return
@@ -64,6 +67,7 @@ async def secure(work: Work) -> None:
         await asyncio.sleep(work.office.settings.tick_s)
     else:
         await work.note(f"the adapter is here: {home}")
+        await upload_from_machine(work)
         await _end(work, results=str(home))
 
 
@@ -235,4 +239,4 @@ async def _go_on(work: Work, machine: Machine | None) -> None:
         await finish(work)
     await work.enter(then, work.rental.outcome_detail, machine=None, missing_in=())
     if then is RentalPhase.DONE:
-        await settle_forecast(work.office.session.store, work.job_id)
+        await settle_end(work.office.session.store, work.job_id)

@@ -40,6 +40,7 @@ from tui.services.hub_files import hub_token
 from tui.services.jobs import find_training_file
 from tui.services.providers.provider import RentedMachine
 from tui.services.ssh.machine_files import MachineFiles
+from tui.services.webhook_targets import try_to_hand_over
 
 _CONSENT = "go on"
 
@@ -290,6 +291,7 @@ async def _hand_over(work: Work, machine: Machine) -> None:
         await send_along(work)
     async with work.host.client() as client:
         await client.start(work.job.spec, first_attempt=first_attempt, limits=limits)
+        await try_to_hand_over(work.office.session, client, work.job_id)
 
 
 @asynccontextmanager

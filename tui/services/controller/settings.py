@@ -45,6 +45,10 @@ class ControllerSettings:
     """Beyond the job's longest duration, before a machine ends itself in any case."""
     overtime_s: float = 300.0
     """Beyond budget or deadline, for the agent to save and end, before the machine is ended."""
+    upload_limit_s: float = 600.0
+    """For uploading results straight from the machine, which is paid for meanwhile."""
+    upload_stall_s: float = 60.0
+    """Of these, without a byte."""
     guard_poll_s: float = 1.0
     """Between two looks at wishes while something takes long."""
     dead_man_tick_s: float = 5.0

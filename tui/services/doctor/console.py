@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from shared.errors import InvalidInput
 from shared.number_text import many, short_path, size
 from shared.store.look import database_revision
 from shared.store.schema import HEAD_REVISION
@@ -206,6 +207,20 @@ def _has_agent(environ: Mapping[str, str]) -> bool:
     return bool(socket) and Path(str(socket)).is_socket()
 
 
+async def look_at_supabase(this: ThisConsole) -> Outcome:
+    """Set up or not; nobody is asked."""
+    from tui.services.supabase.settings import load_settings
+    from tui.services.supabase.wording import settings_words
+
+    try:
+        settings = load_settings(this.environ)
+    except InvalidInput as error:
+        return warning(str(error), "Jobs run all the same, and are seen here only.")
+    if settings is None:
+        return ok("not set up: jobs are seen here only")
+    return ok(f"{settings_words(settings)}; `brightrun supabase doctor` looks closer")
+
+
 CONSOLE_CHECKS = (
     Check("Python", look_at_python),
     Check("terminal", look_at_terminal),
@@ -214,4 +229,5 @@ CONSOLE_CHECKS = (
     Check("packages", look_at_packages),
     Check("secrets", look_at_secrets),
     Check("SSH files", look_at_ssh_files),
+    Check("Supabase", look_at_supabase),
 )

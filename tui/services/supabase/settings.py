@@ -50,6 +50,11 @@ class SupabaseSettings:
         return f"{self.url}#{self.schema}"
 
 
+def is_named(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a project is named at all; whether the rest holds together is not looked at."""
+    return bool(_first(environ, _URL_VARIABLES)[1])
+
+
 def load_settings(environ: Mapping[str, str] = os.environ) -> SupabaseSettings | None:
     """None where no project is named.
 

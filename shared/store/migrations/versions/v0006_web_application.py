@@ -18,6 +18,7 @@ _MOMENT = sa.DateTime(timezone=True)
 def upgrade() -> None:
     """Create the tables, and the column of jobs."""
     op.add_column("training_jobs", sa.Column("created_by", sa.String(36)))
+    op.add_column("training_jobs", sa.Column("training_file_id", sa.String(36)))
     _create_mirror()
     _create_models()
     _create_webhooks()
@@ -40,6 +41,7 @@ def downgrade() -> None:
         "mirror_progress",
     ):
         op.drop_table(table)
+    op.drop_column("training_jobs", "training_file_id")
     op.drop_column("training_jobs", "created_by")
 
 
@@ -56,6 +58,9 @@ def _create_mirror() -> None:
         sa.Column("job_updated_at", _MOMENT),
         sa.Column("metrics_attempt", sa.Integer, nullable=False),
         sa.Column("metrics_seq", sa.Integer, nullable=False),
+        sa.Column("artifacts_digest", sa.String(64), nullable=False),
+        sa.Column("as_of", _MOMENT),
+        sa.Column("failure", sa.String(20), nullable=False),
         sa.Column("error", sa.Text, nullable=False),
         sa.Column("failing_since", _MOMENT),
         sa.PrimaryKeyConstraint("training_job_id", name="pk_mirror_progress"),
@@ -64,6 +69,8 @@ def _create_mirror() -> None:
         "uploads",
         sa.Column("object_name", sa.String(300), nullable=False),
         _owner("uploads"),
+        sa.Column("target", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("artifact_type", sa.String(20), nullable=False),
         sa.Column("file_name", sa.Text, nullable=False),
@@ -71,8 +78,8 @@ def _create_mirror() -> None:
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("content_type", sa.String(100), nullable=False),
         sa.Column("state", sa.String(20), nullable=False),
-        sa.Column("upload_url", sa.Text),
         sa.Column("sent_bytes", sa.BigInteger, nullable=False),
+        sa.Column("bytes_per_s", sa.Double),
         sa.Column("error", sa.Text, nullable=False),
         sa.Column("updated_at", _MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("object_name", name="pk_uploads"),
@@ -128,6 +135,7 @@ def _create_webhooks() -> None:
         sa.Column("url", sa.Text, nullable=False),
         sa.Column("interval_steps", sa.Integer),
         sa.Column("allow_private", sa.Boolean, nullable=False),
+        sa.Column("sender", sa.String(20), nullable=False),
         sa.PrimaryKeyConstraint("training_job_id", name="pk_webhook_targets"),
     )
     op.create_table(
@@ -164,6 +172,7 @@ def _create_web() -> None:
         sa.Column("name", sa.String(100), nullable=False),
         sa.Column("token_sha256", sa.String(64), nullable=False),
         sa.Column("scopes", sa.JSON, nullable=False),
+        sa.Column("user_id", sa.String(36)),
         sa.Column("created_at", _MOMENT, nullable=False),
         sa.Column("last_used_at", _MOMENT),
         sa.PrimaryKeyConstraint("name", name="pk_api_tokens"),
@@ -190,7 +199,9 @@ def _create_notifications() -> None:
         sa.Column("time", _MOMENT, nullable=False),
         sa.Column("title", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
+        sa.Column("is_urgent", sa.Boolean, nullable=False),
         sa.Column("state", sa.String(20), nullable=False),
+        sa.Column("sent_to", sa.JSON, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
         sa.Column("next_try_at", _MOMENT),
         sa.Column("error", sa.Text, nullable=False),
