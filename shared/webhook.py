@@ -109,7 +109,11 @@ def end_message(
 
 
 def webhook_body(web_id: str, state: JobState, time: datetime, lora_path: str | None = None) -> str:
-    """The seed's body; what is not known yet is null."""
+    """The seed's body; what is not known yet is null.
+
+    `lora_path` is where the adapter lies in Supabase Storage; a path of some machine's disk would
+    help no receiver.
+    """
     body: dict[str, object] = {
         "job_id": web_id,
         "status": state.status.value,
@@ -123,8 +127,8 @@ def webhook_body(web_id: str, state: JobState, time: datetime, lora_path: str | 
         },
         "timestamp": time.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
     }
-    if state.status is JobStatus.COMPLETED and (path := lora_path or state.adapter_path):
-        body["lora_path"] = path
+    if state.status is JobStatus.COMPLETED and lora_path:
+        body["lora_path"] = lora_path
     if state.status is JobStatus.FAILED:
         reason = state.detail or (state.stop_reason and state.stop_reason.value) or "failed"
         body["error_message"] = clean_line(redact(reason))[:_LONGEST_ERROR]

@@ -114,7 +114,7 @@ async def test_the_body_is_the_seeds_and_the_old_signature_is_there(told, pod, r
 
     bodies = [each.body for each in receiver.taken]
     keys = ["job_id", "status", "step", "total_steps", "metrics", "timestamp"]
-    assert [list(body) for body in bodies] == [keys] * 5 + [[*keys, "lora_path"]]
+    assert [list(body) for body in bodies] == [keys] * 6
     assert {body["job_id"] for body in bodies} == {WEB_ID}
     at_step_1 = bodies[3]
     assert (at_step_1["step"], at_step_1["total_steps"]) == (1, 2)

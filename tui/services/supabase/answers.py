@@ -24,7 +24,7 @@ from shared.redaction import redact
 _LONGEST = 300
 _TOKEN_CODES = ("PGRST301", "PGRST302", "PGRST303")
 """301 to PostgREST 12, 303 later for a token that has expired."""
-_SHAPE_CODES = ("42P01", "42703", "3F000", "PGRST106", "PGRST202", "PGRST204", "PGRST205")
+_SHAPE_CODES = ("42P01", "42703", "42883", "3F000", "PGRST106", "PGRST202", "PGRST204", "PGRST205")
 """A table, a column, a function or a schema that is not there, by PostgreSQL and by PostgREST."""
 _LATER_CLASSES = ("08", "25", "40", "53", "55", "57", "58")
 """Classes of SQLSTATE that have to do with the server and not with the row."""

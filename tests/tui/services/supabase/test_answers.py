@@ -27,6 +27,7 @@ def answer(status: int, code: str | None = None, message: str = "as it is") -> S
         (404, "PGRST205", SchemaMismatch),
         (400, "PGRST204", SchemaMismatch),
         (400, "42703", SchemaMismatch),
+        (404, "42883", SchemaMismatch),
         (406, "PGRST106", SchemaMismatch),
         (404, None, SchemaMismatch),
         (401, "PGRST301", SupabaseUnauthorized),
