@@ -157,7 +157,8 @@ def test_no_function_of_ours_looks_names_up_where_others_can_put_them(
     fresh_supabase: SupabaseRig,
 ) -> None:
     rows = fresh_supabase.execute(
-        "select proname, proconfig, prosecdef from pg_proc where proname like 'brightrun%'"
+        "select proname, proconfig, prosecdef from pg_proc"
+        " where proname like 'brightrun%' and pronamespace = 'public'::regnamespace"
     )
 
     assert len(rows) == 5
