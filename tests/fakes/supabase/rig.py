@@ -188,6 +188,12 @@ class SupabaseRig:
 
     def reload_schema(self) -> None:
         """Returns when PostgREST knows the tables as they are now."""
+        # One load reads the tables first and the functions later: the first that knows a function
+        # may have read the tables before. The next one has begun after it.
+        for _ in range(2):
+            self._await_load()
+
+    def _await_load(self) -> None:
         # Which of its loads answers which notice is not told, so it is asked for a new name.
         name = f"rig_{secrets.token_hex(8)}"
         self.database.execute(
