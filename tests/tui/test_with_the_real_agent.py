@@ -84,10 +84,10 @@ def test_an_interrupted_watcher_leaves_the_job_running_until_it_is_cancelled(
 def test_a_killed_agent_is_started_again_by_the_watcher(tmp_path: Path) -> None:
     console = Console(tmp_path)
     console.start_agent()
-    console.start("job-alone", "steps=20 delay=0.1")
+    console.start("job-alone", "steps=60 delay=0.1")
     watcher = console.popen("watch", "job-alone")
     assert watcher.stdout is not None
-    assert any("step 2/20" in line for line in watcher.stdout)
+    assert any("step 2/60" in line for line in watcher.stdout)
 
     console.kill_agent()
     assert "; unreachable: " in console.run("jobs")[2]
@@ -98,7 +98,7 @@ def test_a_killed_agent_is_started_again_by_the_watcher(tmp_path: Path) -> None:
     assert watcher.returncode == 0
     assert "the job may well be running" in out
     steps = [line.split("step ")[1].split()[0] for line in out.splitlines() if "  step " in line]
-    assert steps == [f"{step}/20" for step in range(3, 21)]
+    assert steps == [f"{step}/60" for step in range(3, 61)]
     console.end_detached_agent()
 
 
