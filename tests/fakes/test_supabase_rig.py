@@ -103,7 +103,8 @@ def test_a_server_goes_and_comes_back_with_what_it_had(
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((str(address.hostname), int(address.port or 0))).close()
     else:
-        assert one.select("training_jobs").status == 503
+        # 400 without a code where its connection breaks under the very request (12.0.2).
+        assert one.select("training_jobs").status in (400, 503)
     fresh_supabase.start(name)
 
     assert fresh_supabase.url == url

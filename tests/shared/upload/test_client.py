@@ -169,7 +169,7 @@ async def test_a_server_that_forgets_what_a_leaving_client_sent_gets_it_once_mor
 
     uploading = asyncio.create_task(bucket.upload(file, hasty, endpoint=direct))
     await _until(lambda: max(tus.offsets().values(), default=0) == file.path.stat().st_size)
-    await _until(lambda: not tus.offsets() or max(tus.offsets().values()) == 0)
+    await _until(lambda: max(tus.offsets().values(), default=0) == 0)
     tus.fault()
     await uploading
 

@@ -64,6 +64,9 @@ def of_rows(
 def _is_for_later(status: int, code: str) -> bool:
     if status == 429 or code.startswith("PGRST00"):
         return True
+    # PostgREST 12.0.2 says no more where its connection to the database breaks under a request.
+    if status == 400 and not code:
+        return True
     is_sqlstate = len(code) == 5 and not code.startswith("PGRST")
     return code.startswith(_LATER_CLASSES) if is_sqlstate else status >= 500
 

@@ -40,6 +40,7 @@ def answer(status: int, code: str | None = None, message: str = "as it is") -> S
         (400, "23514", SupabaseRefused),
         (400, "22P02", SupabaseRefused),
         (500, "54000", SupabaseRefused),
+        (400, None, SupabaseUnreachable),
         (429, None, SupabaseUnreachable),
         (500, None, SupabaseUnreachable),
         (503, "PGRST001", SupabaseUnreachable),
