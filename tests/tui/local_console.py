@@ -108,6 +108,18 @@ class Console:
         until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+def end_agents_under(directory: Path) -> None:
+    """End the agents that a console has brought up there, those too that only just begin."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"agent.cli" in command and any(os.fsencode(directory) in word for word in command):
+            os.kill(int(path.name), signal.SIGTERM)
+            until(lambda path=path: not path.exists())  # type: ignore[misc]
+
+
 def forget_secrets(root: Path) -> None:
     """Remove what a killed agent has kept in memory, as a restart of the machine does."""
     for directory in Path("/dev/shm").glob("brightrun-*"):

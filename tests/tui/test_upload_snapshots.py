@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 
 from shared.agent_protocol import ArtifactFile
 from shared.store.uploads import ArtifactType, PlannedUpload, UploadState
 from tests.tui.console_pilot import ConsolePilot
+from tests.tui.local_console import end_agents_under
 from tests.tui.test_snapshots import DONE, Prepare, job, size, snapshot_of
 from tui.widgets.adapter_files import AdapterFiles
 
 __all__ = ["size", "snapshot_of"]  # fixtures
 
 _TARGET = "https://one.example#public"
+
+
+@pytest.fixture(autouse=True)
+def no_agent_stays(tmp_path: Path) -> Iterator[None]:
+    """The pane of files asks the job's host, which brings up an agent there."""
+    yield
+    end_agents_under(tmp_path)
 
 
 async def on_its_way(opened: ConsolePilot) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from shared.lifecycle import JobStatus, StopReason
 from shared.store.store import Store
 from tests.tui.console_pilot import ConsolePilot
 from tests.tui.hostile import HOSTILE, harm_on
+from tests.tui.local_console import end_agents_under
 from tests.tui.sweeps import add_sweep, history, the_sweep
 from tui.app import BrightRunApp
 from tui.config import Config
@@ -21,6 +22,13 @@ from tui.views.comparison import MARKS
 from tui.widgets.comparison_table import ComparisonTable
 
 Opened = Callable[..., AbstractAsyncContextManager[ConsolePilot]]
+
+
+@pytest.fixture(autouse=True)
+def no_agent_stays(tmp_path: Path) -> Iterator[None]:
+    """A console brings up the agent of a host that has a job to look after."""
+    yield
+    end_agents_under(tmp_path)
 
 
 @pytest.fixture
