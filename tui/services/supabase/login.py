@@ -91,9 +91,12 @@ async def signed_in(
     """
     login = read_login(path, settings)
     if not login.holds(clock()) or login.access_token == refused_token:
+        used = login.refresh_token
         async with _turn(path):
-            login = read_login(path, settings)  # Somebody may have been quicker.
-            if not login.holds(clock()) or login.access_token == refused_token:
+            login = read_login(path, settings)
+            # Somebody may have been quicker. Two access tokens of one second can be the same text.
+            is_renewed = login.refresh_token != used and login.holds(clock())
+            if not is_renewed:
                 grant = {"refresh_token": login.refresh_token}
                 login = await _ask(http, settings, "refresh_token", grant, clock)
                 _keep(path, login)
